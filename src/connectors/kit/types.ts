@@ -1,0 +1,69 @@
+/** What a connector is: facts (names, schemas, effect classes) and, per action, one function. */
+
+import type { GenericSchema, InferOutput } from 'valibot';
+import type { Effect } from '../../core/chain/catalogue.ts';
+import type { Result } from '../../core/errors.ts';
+
+/** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
+export interface OpenConnection<Settings = unknown, Secrets = unknown> {
+  readonly name: string;
+  readonly settings: Settings;
+  readonly secrets: Secrets;
+}
+
+/** Everything that an action may touch. Time, traffic and storage come in here and nowhere else. */
+export interface ActionContext<Settings = unknown, Secrets = unknown> {
+  /**
+   * The guarded `fetch`: private and metadata addresses are refused unless the owner lists them.
+   * A refusal is a FaultError `egress.refused`. Redirects are never followed by it (`redirect: manual`).
+   */
+  readonly fetch: typeof fetch;
+  readonly connection: OpenConnection<Settings, Secrets>;
+  /** `run:step:item`, the same for every attempt. */
+  readonly idempotencyKey: string;
+  /** Aborts when the attempt runs out of time or the run is cancelled. */
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+  /** The embedded database of the owner's data (not the gateway's own). */
+  readonly data: D1Database;
+}
+
+export interface Action<Params = unknown, Settings = unknown, Secrets = unknown> {
+  readonly title: string;
+  readonly effect: Effect;
+  readonly control?: 'switch' | 'respond' | 'fail';
+  readonly params: GenericSchema<unknown, Params>;
+  /** The parameters of a working call; the reference and the tests use it. */
+  readonly example: Readonly<Record<string, unknown>>;
+  run(params: Params, context: ActionContext<Settings, Secrets>): Result<unknown> | Promise<Result<unknown>>;
+}
+
+/** The credentials of a connector: `settings` may be read back through the API, `secrets` never. */
+export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
+  readonly required: boolean;
+  readonly settings: GenericSchema<unknown, Settings>;
+  readonly secrets: GenericSchema<unknown, Secrets>;
+}
+
+export interface Connector {
+  readonly name: string;
+  readonly title: string;
+  readonly connection?: ConnectionFacts;
+  /** By action name without the connector's, e.g. `query`. */
+  readonly actions: Readonly<Record<string, Action>>;
+}
+
+/** Gives `run` the types of its schemas, then forgets them: the registry holds every action alike. */
+export function defineAction<P extends GenericSchema, S extends GenericSchema, C extends GenericSchema>(
+  action: Omit<Action, 'params' | 'run'> & {
+    readonly params: P;
+    run(
+      params: InferOutput<P>,
+      context: ActionContext<InferOutput<S>, InferOutput<C>>,
+    ): Result<unknown> | Promise<Result<unknown>>;
+  },
+  _connection?: { readonly settings: S; readonly secrets: C },
+): Action {
+  // The executor parses `with` by `params` and opens the connection by its schemas before it calls.
+  return action as unknown as Action;
+}

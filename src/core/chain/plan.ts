@@ -1,0 +1,85 @@
+/** A compiled chain version: what the engine runs. Immutable, shared by all runs of an isolate. */
+
+import type { Template } from '../expression/types.ts';
+import type { Json } from '../json.ts';
+import type { Issue } from '../errors.ts';
+import type { ActionFacts } from './catalogue.ts';
+
+export type Mode = 'inline' | 'durable';
+
+export interface RetryPolicy {
+  /** Attempts after the first. */
+  readonly limit: number;
+  readonly delayMilliseconds: number;
+  readonly backoff: 'constant' | 'linear' | 'exponential';
+  /** Spreads each delay over its upper half, so that failed runs do not return together. */
+  readonly jitter: boolean;
+  readonly capMilliseconds: number;
+  /** The author wrote `retries` on the step, and so allows an `external` effect to be tried again. */
+  readonly declared: boolean;
+}
+
+export type OnError = { readonly kind: 'stop' | 'continue' } | { readonly kind: 'step'; readonly step: number };
+
+export interface SwitchCase {
+  readonly when: Template;
+  /** Indexes of the steps that it chooses. */
+  readonly then: readonly number[];
+}
+
+export interface StepPlan {
+  readonly id: string;
+  /** Position in `Plan.steps`, which is in topological order: a step stands after all it waits for. */
+  readonly index: number;
+  readonly action: ActionFacts;
+  readonly connection: string | undefined;
+  readonly if: Template | undefined;
+  readonly with: Template;
+  /** Indexes of the steps that must have settled: `after`, references, and what is in `gates`. */
+  readonly after: readonly number[];
+  /** Indexes of the steps waiting for this one. */
+  readonly before: readonly number[];
+  /**
+   * Switches and error routes that may choose this step. Not empty: it runs only when chosen by one
+   * of them, and is skipped otherwise.
+   */
+  readonly gates: readonly number[];
+  readonly switch: { readonly cases: readonly SwitchCase[]; readonly otherwise: readonly number[] } | undefined;
+  readonly onError: OnError;
+  readonly retries: RetryPolicy;
+  readonly timeoutMilliseconds: number;
+  /** Never journaled: a pure action whose expressions are deterministic is recomputed on recovery. */
+  readonly pure: boolean;
+}
+
+export type TriggerPlan = { readonly name: string; readonly input: Template | undefined } & (
+  | {
+      readonly type: 'http';
+      readonly method: string;
+      readonly path: string;
+      readonly auth: 'key' | 'public';
+      /** `result`: the caller waits for the run; `accepted`: 202 with the run's URL. */
+      readonly respond: 'result' | 'accepted';
+    }
+  | { readonly type: 'webhook'; readonly source: string; readonly events: readonly string[] | undefined }
+  | {
+      readonly type: 'schedule';
+      readonly cron: string;
+      readonly timezone: string;
+      readonly missed: 'skip' | 'latest' | 'all';
+    }
+  | { readonly type: 'manual' }
+);
+
+export interface Plan {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly triggers: readonly TriggerPlan[];
+  /** Checks an input; an empty list of issues means valid. `undefined`: any input is. */
+  readonly validateInput: ((input: unknown) => readonly Issue[]) | undefined;
+  readonly steps: readonly StepPlan[];
+  readonly output: Template | undefined;
+  readonly timeoutMilliseconds: number;
+  /** The document that it was compiled from. */
+  readonly document: Json;
+}

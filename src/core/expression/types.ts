@@ -1,0 +1,17 @@
+/** What an expression sees as its root: `trigger`, `input`, `steps`, `run`, `chain`. */
+export type Scope = Readonly<Record<string, unknown>>;
+
+/** A JSON value in which texts may hold `{{ expression }}`, compiled once. */
+export interface Template {
+  /** The value itself where it holds no expression; evaluate() then returns it as is. */
+  readonly literal: boolean;
+  /** The same scope always gives the same value: no `$now`, `$millis`, `$random`, `$shuffle` in it. */
+  readonly deterministic: boolean;
+  /** The steps it refers to (`steps.<id>…`), each once, in order of appearance. */
+  readonly steps: readonly string[];
+  /**
+   * The value in a scope; a promise only where an expression had to be handed to the jsonata library.
+   * @throws FaultError `expression.missing` | `expression.failed` | `expression.bounds`, also by rejection
+   */
+  evaluate(scope: Scope): unknown;
+}

@@ -1,0 +1,51 @@
+/** Every bound of the gateway, with its unit and its reason. */
+export const LIMITS = {
+  /** A chain document. Larger ones are data, not definitions; D1 takes 2 MB a row. */
+  chainDocumentBytes: 512 * 1024,
+  /** Steps of one chain. A plan of this size still compiles in a few milliseconds. */
+  chainSteps: 500,
+  /** Nesting of any JSON that comes from outside; recursion over it must fit the stack. */
+  jsonDepth: 128,
+
+  /** Source text of one expression, in characters. */
+  expressionCharacters: 8 * 1024,
+  /** Evaluation of one expression, in milliseconds: an isolate serves others meanwhile. */
+  expressionMilliseconds: 1_000,
+  /** Depth of calls inside one expression. */
+  expressionDepth: 300,
+  /** Items of an array that an expression makes, e.g. by `[1..n]`. */
+  expressionItems: 1_000_000,
+  /** A text that an expression makes, in characters. */
+  expressionResultCharacters: 16 * 1024 * 1024,
+
+  /** Body of a request to a chain. The object that stores it takes 2 MB a row. */
+  requestBodyBytes: 1024 * 1024,
+  /** Body of a webhook; the largest vendor (GitHub) sends up to 25 MB, most less than 1 MB. */
+  webhookBodyBytes: 1024 * 1024,
+  /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
+  responseBodyBytes: 8 * 1024 * 1024,
+  /** Output of one step in a durable run: a row of the journal takes 2 MB. */
+  stepOutputBytes: 1024 * 1024,
+  /** Redirects that an outgoing request follows. */
+  redirects: 5,
+
+  /** Attempts of one step, the first included. */
+  stepAttempts: 100,
+  /** Default and longest time of one attempt. */
+  stepTimeoutMilliseconds: 30_000,
+  stepTimeoutLongestMilliseconds: 15 * 60_000,
+  /** Default time of a whole run: inline (a caller waits), durable. */
+  runTimeoutInlineMilliseconds: 60_000,
+  runTimeoutDurableMilliseconds: 24 * 3_600_000,
+  /** Longest wait between two attempts. */
+  retryDelayLongestMilliseconds: 24 * 3_600_000,
+  /** Requests of one invocation that wait for headers at a time; the platform allows six. */
+  concurrentSteps: 6,
+
+  /** Signature entries of one webhook header that are compared; rotation needs two, a flood is refused. */
+  webhookSignatures: 16,
+  /** Age and future of a webhook's timestamp, either way. */
+  webhookToleranceSeconds: 300,
+  /** How long a delivery is remembered as a duplicate: longer than any vendor retries. */
+  deliveryWindowMilliseconds: 7 * 24 * 3_600_000,
+} as const;
