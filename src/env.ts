@@ -1,0 +1,21 @@
+/** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
+
+import type { RunObject } from './runtime/run-object.ts';
+import type { SchedulerObject } from './runtime/scheduler.ts';
+
+export interface Env {
+  /** The gateway's own records. */
+  readonly DB: D1Database;
+  /** The owner's data, for `d1.*` actions. */
+  readonly DATA: D1Database;
+  readonly RUNS: DurableObjectNamespace<RunObject>;
+  readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  /** The key of the management API. Without it that API is closed. */
+  readonly TIDEGATE_ADMIN_KEY?: string;
+  /** `1:<base64>,2:<base64>`: versioned master keys of 32 bytes; the highest version encrypts. */
+  readonly TIDEGATE_MASTER_KEY?: string;
+  /** Private hosts that chains may reach: `host` or `host:port`, separated by commas. */
+  readonly TIDEGATE_EGRESS_ALLOW?: string;
+  /** Size of the pool of run objects (default 16). */
+  readonly TIDEGATE_RUN_SHARDS?: string;
+}
