@@ -41,6 +41,7 @@ export const ERRORS = {
   'step.failed': terminal(500, 'The step failed'),
   'step.params': terminal(500, 'The parameters of the step are not valid'),
   'step.timeout': retryable(504, 'The step took too long'),
+  'step.interrupted': retryable(500, 'The gateway stopped during the attempt'),
   'step.ambiguous': terminal(500, 'It is unknown whether the step took effect'),
   'step.output-too-large': terminal(500, 'The output of the step is too large'),
   'run.failed': terminal(500, 'The chain ended the run'),
@@ -61,6 +62,7 @@ export const ERRORS = {
 
   'connection.not-found': terminal(404, 'There is no such connection'),
   'connection.invalid': terminal(422, 'The connection is not valid'),
+  'vault.closed': terminal(503, 'The vault has no usable master key'),
   'vault.unreadable': terminal(500, 'The secrets of the connection cannot be decrypted'),
 
   'source.not-found': terminal(404, 'There is no such webhook source'),

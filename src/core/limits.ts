@@ -4,6 +4,8 @@ export const LIMITS = {
   chainDocumentBytes: 512 * 1024,
   /** Steps of one chain. A plan of this size still compiles in a few milliseconds. */
   chainSteps: 500,
+  /** Mistakes of one document that are told at once; nobody reads more. */
+  chainIssues: 100,
   /** Nesting of any JSON that comes from outside; recursion over it must fit the stack. */
   jsonDepth: 128,
 
@@ -37,6 +39,9 @@ export const LIMITS = {
   /** Default time of a whole run: inline (a caller waits), durable. */
   runTimeoutInlineMilliseconds: 60_000,
   runTimeoutDurableMilliseconds: 24 * 3_600_000,
+  /** The longest that a chain may ask for. A caller does not wait longer; a schedule serves longer waits. */
+  runTimeoutInlineLongestMilliseconds: 15 * 60_000,
+  runTimeoutDurableLongestMilliseconds: 30 * 24 * 3_600_000,
   /** Longest wait between two attempts. */
   retryDelayLongestMilliseconds: 24 * 3_600_000,
   /** Requests of one invocation that wait for headers at a time; the platform allows six. */
@@ -48,4 +53,25 @@ export const LIMITS = {
   webhookToleranceSeconds: 300,
   /** How long a delivery is remembered as a duplicate: longer than any vendor retries. */
   deliveryWindowMilliseconds: 7 * 24 * 3_600_000,
+
+  /** Runs that one object drives at a time; further ones are queued on disk. */
+  runsPerObject: 256,
+  /** How long a run object sleeps at most while it has runs under way. */
+  runLeaseMilliseconds: 30_000,
+  /** The final record of a run in its object: a row takes 2 MB. */
+  runRecordBytes: 1_800_000,
+  /** How long summaries gather before they go to D1 in one batch. */
+  summaryDelayMilliseconds: 100,
+  /** How often a run object notes on disk up to when its summaries are in D1. */
+  savedUntilWriteMilliseconds: 60_000,
+  /** Longest time that a caller waits for the result of a durable run; then it gets 202. */
+  resultWaitMilliseconds: 60_000,
+  /** Inline runs an isolate records in full each second; failures have as many places of their own. */
+  inlineRecordsPerSecond: 50,
+  /** Age at which an isolate asks D1 whether its configuration is still the newest. */
+  configurationAgeMilliseconds: 2_000,
+  /** Compiled plans in memory; a plan of ten steps takes about 20 KB. */
+  plansInMemory: 1_000,
+  /** How often, at most, a miss (an unknown path, source or key) makes an isolate ask D1. */
+  configurationMissMilliseconds: 100,
 } as const;

@@ -24,6 +24,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   /** Aborts when the attempt runs out of time or the run is cancelled. */
   readonly signal: AbortSignal;
   readonly now: () => number;
+  /** The input of the run. */
+  readonly input: unknown;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
 }

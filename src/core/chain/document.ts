@@ -1,0 +1,246 @@
+/**
+ * The chain document as its author writes it. The published JSON Schema, the reference in `docs/` and
+ * the checks of {@link compileChain} all come from the schemas here; descriptions are for the author.
+ */
+
+import * as v from 'valibot';
+import { DURATION, formatDuration } from './duration.ts';
+import { LIMITS } from '../limits.ts';
+
+const longest = {
+  retryDelay: formatDuration(LIMITS.retryDelayLongestMilliseconds),
+  stepTimeout: formatDuration(LIMITS.stepTimeoutLongestMilliseconds),
+  inline: formatDuration(LIMITS.runTimeoutInlineLongestMilliseconds),
+  durable: formatDuration(LIMITS.runTimeoutDurableLongestMilliseconds),
+};
+const usual = {
+  inline: formatDuration(LIMITS.runTimeoutInlineMilliseconds),
+  durable: formatDuration(LIMITS.runTimeoutDurableMilliseconds),
+};
+
+export const STEP_ID = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+
+const duration = (description: string) =>
+  v.pipe(v.string(), v.regex(DURATION), v.examples(['200ms', '5s', '2m', '1h', '1d']), v.description(description));
+
+const stepId = v.pipe(v.string(), v.regex(STEP_ID), v.examples(['charge-card']));
+
+/** Lower-case words joined by hyphens: names of chains, connections and sources, as they stand in addresses. */
+const kebabName = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/),
+  v.maxLength(64),
+  v.examples(['order-paid']),
+);
+
+const triggerInput = v.optional(
+  v.pipe(
+    v.unknown(),
+    v.description(
+      'Template of the input of the run, over `trigger`, `run` and `chain`. Default: the body of the request or event.',
+    ),
+  ),
+);
+
+export const TRIGGERS = {
+  http: v.pipe(
+    v.strictObject({
+      type: v.literal('http'),
+      method: v.pipe(
+        v.picklist(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
+        v.description('The method that the trigger answers.'),
+      ),
+      path: v.pipe(
+        v.string(),
+        v.regex(/^\//),
+        v.maxLength(1024),
+        v.examples(['/orders/{id}/paid']),
+        v.description(
+          'The path that the trigger answers. `{name}` stands for a whole segment and is read as `trigger.params.name`. `/_/` and `/hooks/` belong to the gateway.',
+        ),
+      ),
+      auth: v.optional(
+        v.pipe(
+          v.picklist(['key', 'public']),
+          v.description('`key`: the caller presents an API key; `public`: anybody may call.'),
+        ),
+        'key',
+      ),
+      respond: v.optional(
+        v.pipe(
+          v.picklist(['result', 'accepted']),
+          v.description(
+            '`result`: the caller waits for the run; `accepted`: the caller gets 202 and the address of the run. Default: `result` when the chain is inline, `accepted` when it is durable.',
+          ),
+        ),
+      ),
+      input: triggerInput,
+    }),
+    v.description('Runs the chain for an HTTP request.'),
+  ),
+  webhook: v.pipe(
+    v.strictObject({
+      type: v.literal('webhook'),
+      source: v.pipe(
+        kebabName,
+        v.description('The webhook source that the events come from; it verifies their signatures.'),
+      ),
+      events: v.optional(
+        v.pipe(
+          v.array(v.pipe(v.string(), v.minLength(1))),
+          v.minLength(1),
+          v.description('Types of the events that start a run. Default: every event of the source.'),
+        ),
+      ),
+      input: triggerInput,
+    }),
+    v.description('Runs the chain for each verified event of a source.'),
+  ),
+  schedule: v.pipe(
+    v.strictObject({
+      type: v.literal('schedule'),
+      cron: v.pipe(
+        v.string(),
+        v.examples(['0 3 * * *']),
+        v.description('Five fields: minute, hour, day of the month, month, day of the week.'),
+      ),
+      timezone: v.optional(
+        v.pipe(
+          v.string(),
+          v.examples(['Europe/Berlin']),
+          v.description('The IANA time zone that the fields are read in.'),
+        ),
+        'UTC',
+      ),
+      missed: v.optional(
+        v.pipe(
+          v.picklist(['skip', 'latest', 'all']),
+          v.description('What becomes of times that passed while the gateway was down: none, the last or all of them run.'),
+        ),
+        'latest',
+      ),
+      input: triggerInput,
+    }),
+    v.description('Runs the chain at given times.'),
+  ),
+  manual: v.pipe(
+    v.strictObject({ type: v.literal('manual') }),
+    v.description('Lets the chain be started by hand. Every chain can be, so this only gives the trigger a name.'),
+  ),
+} as const;
+
+export const triggerSchema = v.variant('type', [
+  TRIGGERS.http,
+  TRIGGERS.webhook,
+  TRIGGERS.schedule,
+  TRIGGERS.manual,
+]);
+
+export const retriesSchema = v.strictObject({
+  limit: v.pipe(
+    v.number(),
+    v.integer(),
+    v.minValue(0),
+    v.maxValue(LIMITS.stepAttempts - 1),
+    v.description('Attempts after the first.'),
+  ),
+  delay: v.optional(duration(`Wait before the second attempt. At most ${longest.retryDelay}.`), '1s'),
+  backoff: v.optional(
+    v.pipe(
+      v.picklist(['constant', 'linear', 'exponential']),
+      v.description('How the wait grows from one attempt to the next.'),
+    ),
+    'exponential',
+  ),
+  jitter: v.optional(
+    v.pipe(v.boolean(), v.description('Spreads each wait over its upper half, so that failed runs do not return together.')),
+    true,
+  ),
+  cap: v.optional(duration(`The longest wait between two attempts. At most ${longest.retryDelay}.`), '5m'),
+});
+
+export const stepSchema = v.strictObject({
+  use: v.pipe(v.string(), v.examples(['http.post']), v.description('The action that the step performs: `connector.action`.')),
+  connection: v.optional(
+    v.pipe(kebabName, v.description('The connection whose credentials the action uses, where it needs one.')),
+  ),
+  with: v.optional(
+    v.pipe(
+      v.record(v.string(), v.unknown()),
+      v.description('Parameters of the action. Texts may hold `{{ expressions }}`; one that is the whole text keeps its type.'),
+    ),
+  ),
+  after: v.optional(
+    v.pipe(
+      v.array(stepId),
+      v.description('Steps that must have settled before. Steps that an expression refers to are waited for anyway.'),
+    ),
+  ),
+  if: v.optional(
+    v.pipe(
+      v.string(),
+      v.examples(['{{ steps.order.rows[0].vip }}']),
+      v.description('One expression; the step is skipped when it is false.'),
+    ),
+  ),
+  onError: v.optional(
+    v.pipe(
+      v.string(),
+      v.examples(['continue']),
+      v.description('What happens when the step has failed for good: `stop` fails the run, `continue` goes on without its output, the id of a step runs that step.'),
+    ),
+    'stop',
+  ),
+  retries: v.optional(
+    v.pipe(
+      retriesSchema,
+      v.description('Further attempts after a failure that may pass. Default: none in an inline chain; 3 in a durable one, but none for an action of effect class `external`, which is repeated only where this is written.'),
+    ),
+  ),
+  timeout: v.optional(
+    duration(`The longest time of one attempt. At most ${longest.stepTimeout}.`),
+    formatDuration(LIMITS.stepTimeoutMilliseconds),
+  ),
+  description: v.optional(v.pipe(v.string(), v.description('For the reader.'))),
+});
+
+export const chainSchema = v.pipe(
+  v.strictObject({
+    $schema: v.optional(v.pipe(v.string(), v.description('Address of this schema, for completion in an editor.'))),
+    name: v.pipe(kebabName, v.description('Name of the chain, unique in the gateway.')),
+    description: v.optional(v.pipe(v.string(), v.description('For the reader.'))),
+    triggers: v.optional(
+      v.pipe(v.record(stepId, triggerSchema), v.description('What starts the chain, by name. Without any, it is started by hand.')),
+    ),
+    input: v.optional(
+      v.pipe(
+        v.record(v.string(), v.unknown()),
+        v.description('JSON Schema (2020-12) that the input of a run must match.'),
+      ),
+    ),
+    mode: v.optional(
+      v.pipe(
+        v.picklist(['inline', 'durable']),
+        v.description('`inline`: runs while the caller waits and stores nothing on the way; `durable`: survives crashes. Default: inline when every trigger is http, else durable.'),
+      ),
+    ),
+    steps: v.pipe(
+      v.record(stepId, stepSchema),
+      v.maxEntries(LIMITS.chainSteps),
+      v.description('The steps, by id. They may be left empty when there is an output.'),
+    ),
+    output: v.optional(v.pipe(v.unknown(), v.description('Template of the result of the run, over all roots. Default: null.'))),
+    timeout: v.optional(
+      duration(
+        `The longest time of a run. Default: ${usual.inline} inline, ${usual.durable} durable; at most ${longest.inline} inline, ${longest.durable} durable.`,
+      ),
+    ),
+  }),
+  v.title('Chain'),
+  v.description('A chain of steps over connectors, with the triggers that start it.'),
+);
+
+export type ChainDocument = v.InferOutput<typeof chainSchema>;
+export type TriggerDocument = v.InferOutput<typeof triggerSchema>;
+export type StepDocument = v.InferOutput<typeof stepSchema>;
+export type RetriesDocument = v.InferOutput<typeof retriesSchema>;

@@ -1,0 +1,109 @@
+/**
+ * Finds the target of a method and path. Static paths are one map look-up; paths with parameters walk a
+ * tree by segments, literal before parameter, without a regular expression. Built once per configuration.
+ */
+
+export interface Match<T> {
+  readonly target: T;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+export type Lookup<T> =
+  | { readonly kind: 'found'; readonly match: Match<T> }
+  | { readonly kind: 'method'; readonly allowed: readonly string[] }
+  | { readonly kind: 'missing' };
+
+interface Route<T> {
+  readonly target: T;
+  readonly names: readonly string[];
+}
+
+type Methods<T> = Map<string, Route<T>>;
+
+interface Node<T> {
+  readonly literals: Map<string, Node<T>>;
+  parameter: Node<T> | undefined;
+  methods: Methods<T> | undefined;
+}
+
+const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({});
+const MISSING = { kind: 'missing' } as const;
+
+const newNode = <T>(): Node<T> => ({ literals: new Map(), parameter: undefined, methods: undefined });
+
+export class Router<T> {
+  readonly #static = new Map<string, Methods<T>>();
+  readonly #root: Node<T> = newNode();
+
+  /** @param path normalised, `/a/{id}/b` */
+  add(method: string, path: string, target: T): void {
+    const names: string[] = [];
+    if (!path.includes('{')) {
+      const methods = this.#static.get(path) ?? new Map();
+      this.#static.set(path, methods.set(method, { target, names }));
+      return;
+    }
+    let node = this.#root;
+    for (const segment of path.slice(1).split('/')) {
+      if (segment.startsWith('{')) {
+        names.push(segment.slice(1, -1));
+        node = node.parameter ??= newNode();
+      } else {
+        const next = node.literals.get(segment) ?? newNode();
+        node.literals.set(segment, next);
+        node = next;
+      }
+    }
+    node.methods ??= new Map();
+    node.methods.set(method, { target, names });
+  }
+
+  /** @param path as received, percent-encoding kept; parameters come back decoded */
+  find(method: string, path: string): Lookup<T> {
+    const fixed = this.#static.get(path);
+    const route = fixed?.get(method);
+    if (route !== undefined) return { kind: 'found', match: { target: route.target, params: NO_PARAMS } };
+    const values: string[] = [];
+    const methods = walk(this.#root, path, 1, values);
+    const dynamic = methods?.get(method);
+    if (dynamic !== undefined) return found(dynamic, values);
+    if (fixed === undefined && methods === undefined) return MISSING;
+    return { kind: 'method', allowed: [...new Set([...(fixed?.keys() ?? []), ...(methods?.keys() ?? [])])] };
+  }
+}
+
+function walk<T>(node: Node<T>, path: string, from: number, values: string[]): Methods<T> | undefined {
+  const slash = path.indexOf('/', from);
+  const segment = path.slice(from, slash === -1 ? path.length : slash);
+  const literal = node.literals.get(segment);
+  if (literal !== undefined) {
+    const methods = slash === -1 ? literal.methods : walk(literal, path, slash + 1, values);
+    if (methods !== undefined) return methods;
+  }
+  // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
+  if (node.parameter === undefined || segment === '') return undefined;
+  values.push(segment);
+  const methods = slash === -1 ? node.parameter.methods : walk(node.parameter, path, slash + 1, values);
+  if (methods === undefined) values.pop();
+  return methods;
+}
+
+function found<T>(route: Route<T>, values: readonly string[]): Lookup<T> {
+  const params: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (let index = 0; index < route.names.length; index++) {
+    const value = decode(values[index] ?? '');
+    if (value === undefined) return MISSING;
+    params[route.names[index] ?? ''] = value;
+  }
+  return { kind: 'found', match: { target: route.target, params } };
+}
+
+/** A malformed escape matches nothing rather than reaching a chain half-decoded. */
+function decode(value: string): string | undefined {
+  if (!value.includes('%')) return value;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined;
+  }
+}

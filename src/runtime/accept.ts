@@ -1,0 +1,131 @@
+/**
+ * Accepting runs: the durable write that every webhook, schedule and 202 waits for.
+ *
+ * The id of a run names its object, so that any isolate finds it without a look-up. Where the request
+ * has a dedupe key, the id is made of that key: a duplicate meets the primary key and starts nothing,
+ * and needs no index of its own.
+ */
+
+import { loadPlan } from './configuration.ts';
+import type { AcceptedRun, RunObject } from './run-object.ts';
+import { inputOf, triggerOf } from '../core/chain/input.ts';
+import type { TriggerEvent } from '../core/engine/state.ts';
+import { fail, faultOf, ok, type Result } from '../core/errors.ts';
+import type { Env } from '../env.ts';
+
+export interface RunRequest {
+  readonly chain: string;
+  readonly version: number;
+  /** Name of the trigger in the document, or `manual`. */
+  readonly trigger: string;
+  readonly event: TriggerEvent;
+  /** The input, where the caller has made it already; else it is made of the event. */
+  readonly input?: unknown;
+  /** Two requests with the same key, chain and trigger are one run. */
+  readonly dedupeKey?: string;
+}
+
+export interface Acceptance {
+  readonly id: string;
+  readonly duplicate: boolean;
+}
+
+const DEFAULT_SHARDS = 16;
+
+const shardsOf = (env: Env): number => Number(env.TIDEGATE_RUN_SHARDS ?? DEFAULT_SHARDS) || DEFAULT_SHARDS;
+
+export const allShards = (env: Env): readonly string[] =>
+  Array.from({ length: shardsOf(env) }, (_, index) => index.toString(36));
+
+const stubOf = (env: Env, shard: string): DurableObjectStub<RunObject> => env.RUNS.getByName(`runs-${shard}`);
+
+/** The object that holds a run, or undefined for an id that is not of a durable run. */
+export function objectOf(env: Env, id: string): DurableObjectStub<RunObject> | undefined {
+  const shard = /^run_([0-9a-z]{1,4})_[0-9a-f]{32}$/.exec(id)?.[1];
+  return shard === undefined ? undefined : stubOf(env, shard);
+}
+
+export const objectsOf = (env: Env): readonly DurableObjectStub<RunObject>[] =>
+  allShards(env).map((shard) => stubOf(env, shard));
+
+const hex = (bytes: Uint8Array): string => bytes.toHex();
+
+async function digest(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+}
+
+/** A shard: by key where duplicates must meet, at random otherwise. */
+async function shardOf(env: Env, key: string | undefined): Promise<string> {
+  const bytes = key === undefined ? crypto.getRandomValues(new Uint8Array(4)) : await digest(key);
+  const number = new DataView(bytes.buffer).getUint32(0);
+  return (number % shardsOf(env)).toString(36);
+}
+
+async function accepted(env: Env, shard: string, request: RunRequest): Promise<AcceptedRun> {
+  const { chain, version, trigger, event, dedupeKey } = request;
+  const unique =
+    dedupeKey === undefined
+      ? crypto.getRandomValues(new Uint8Array(16))
+      : (await digest(JSON.stringify([dedupeKey, chain, trigger]))).subarray(0, 16);
+  const input = 'input' in request ? request.input : await inputOfRequest(env, request);
+  const same = input === event.body;
+  return { id: `run_${shard}_${hex(unique)}`, chain, version, trigger, event, ...(same ? {} : { input }) };
+}
+
+async function inputOfRequest(env: Env, request: RunRequest): Promise<unknown> {
+  const plan = await loadPlan(env, request.chain, request.version);
+  const trigger = triggerOf(plan, request.trigger);
+  return trigger === undefined ? request.event.body : inputOf(plan, trigger, request.event);
+}
+
+/**
+ * Resolves when every run is on disk, in the order of the requests.
+ *
+ * @param shardKey requests that may be duplicates of each other pass the same key
+ * @throws FaultError `storage.unavailable` when the object cannot be reached
+ */
+export async function acceptRuns(
+  env: Env,
+  shardKey: string | undefined,
+  requests: readonly RunRequest[],
+): Promise<readonly Acceptance[]> {
+  const shard = await shardOf(env, shardKey);
+  const runs = await Promise.all(requests.map((request) => accepted(env, shard, request)));
+  return withObject(env, shard, (object) => object.accept(runs));
+}
+
+/** Accepts one run and waits for its answer. `undefined`: it went on longer than the caller waits. */
+export async function acceptAndWait(
+  env: Env,
+  request: RunRequest,
+  waitMilliseconds: number,
+): Promise<{ readonly id: string; readonly answer: Awaited<ReturnType<RunObject['acceptAndWait']>> }> {
+  const shard = await shardOf(env, request.dedupeKey);
+  const run = await accepted(env, shard, request);
+  const answer = await withObject(env, shard, (object) => object.acceptAndWait(run, waitMilliseconds));
+  return { id: run.id, answer };
+}
+
+/**
+ * One more try with a new stub where the platform says that this may help. Accepting twice is safe:
+ * the ids are made before the first try.
+ */
+async function withObject<T>(env: Env, shard: string, call: (object: DurableObjectStub<RunObject>) => Promise<T>): Promise<T> {
+  try {
+    return await call(stubOf(env, shard));
+  } catch (thrown) {
+    if (!(thrown instanceof Error && 'retryable' in thrown && thrown.retryable === true)) throw thrown;
+    return call(stubOf(env, shard));
+  }
+}
+
+/** The run as JSON text, from its object. */
+export async function readRun(env: Env, id: string): Promise<Result<string>> {
+  const object = objectOf(env, id);
+  try {
+    const record = await object?.read(id);
+    return typeof record === 'string' ? ok(record) : fail('run.not-found', `There is no run ${id}.`);
+  } catch (thrown) {
+    return { ok: false, fault: faultOf(thrown) };
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The configuration that an isolate holds in memory: active chains with their plans, sources, keys,
+ * connections. The hot path reads it without a round trip.
+ *
+ * Guarantee: a request sees one whole configuration, never a mixture; publishing replaces it as one. The
+ * isolate that publishes sees the change before it answers; others within `configurationAgeMilliseconds`
+ * of their next request, and at once where the change added a path, source or key that they miss.
+ */
+
+import { catalogue } from './catalogue.ts';
+import { compileChain } from '../core/chain/compile.ts';
+import type { Plan } from '../core/chain/plan.ts';
+import { FaultError, fail, fault, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { Env } from '../env.ts';
+import { loadChainVersion } from '../store/chains.ts';
+import {
+  loadConfiguration,
+  loadRevision,
+  type ConnectionRow,
+  type KeyRow,
+  type SourceRow,
+} from '../store/configuration.ts';
+import { createVault, type Vault } from '../vault/vault.ts';
+
+export interface ActiveChain {
+  readonly name: string;
+  readonly version: number;
+  readonly plan: Plan;
+}
+
+export interface Configuration {
+  readonly revision: number;
+  readonly chains: ReadonlyMap<string, ActiveChain>;
+  readonly sources: ReadonlyMap<string, SourceRow>;
+  /** By the hash of the key. */
+  readonly keys: ReadonlyMap<string, KeyRow>;
+  readonly connections: ReadonlyMap<string, ConnectionRow>;
+}
+
+let current: Configuration | undefined;
+let checkedAt = 0;
+
+/** The configuration in memory, or a promise of it in an isolate that has none yet. */
+export function currentConfiguration(env: Env): Configuration | Promise<Configuration> {
+  return current ?? reloadConfiguration(env);
+}
+
+/** Reads everything anew. Never shared between requests: a promise belongs to the request that made it. */
+export async function reloadConfiguration(env: Env): Promise<Configuration> {
+  const startedAt = Date.now();
+  const stored = await loadConfiguration(env.DB);
+  const chains = stored.chains.flatMap(({ name, version, document }): ActiveChain[] => {
+    const plan = planOf(name, version, document);
+    if (!plan.ok) console.error(`chain ${name} version ${version} cannot be compiled`, plan.fault.issues);
+    return plan.ok ? [{ name, version, plan: plan.value }] : [];
+  });
+  const loaded: Configuration = {
+    revision: stored.revision,
+    chains: new Map(chains.map((chain) => [chain.name, chain])),
+    sources: new Map(stored.sources.map((source) => [source.name, source])),
+    keys: new Map(stored.keys.map((key) => [key.hash, key])),
+    connections: new Map(stored.connections.map((connection) => [connection.name, connection])),
+  };
+  checkedAt = startedAt;
+  // A slower reload must not put back what a faster one has replaced.
+  if (current === undefined || current.revision < loaded.revision) current = loaded;
+  return current;
+}
+
+/** Reloads where D1 has a newer revision and the last look is older than `ageMilliseconds`. */
+export async function checkConfiguration(env: Env, ageMilliseconds: number): Promise<Configuration> {
+  const now = Date.now();
+  if (current === undefined) return reloadConfiguration(env);
+  if (now - checkedAt < ageMilliseconds) return current;
+  checkedAt = now;
+  return (await loadRevision(env.DB)) > current.revision ? reloadConfiguration(env) : current;
+}
+
+/** Looks for a newer configuration after the response, when it is time to. */
+export function checkInBackground(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): void {
+  if (Date.now() - checkedAt >= LIMITS.configurationAgeMilliseconds) {
+    ctx.waitUntil(checkConfiguration(env, LIMITS.configurationAgeMilliseconds));
+  }
+}
+
+/** Plans by chain and version, also of versions that are active no more but still have runs. */
+const plans = new Map<string, Plan>();
+
+function planOf(name: string, version: number, document: unknown): Result<Plan> {
+  const key = `${name}@${version}`;
+  const known = plans.get(key);
+  if (known !== undefined) return { ok: true, value: known };
+  const compiled = compileChain(document, catalogue);
+  if (compiled.ok) {
+    if (plans.size >= LIMITS.plansInMemory) plans.clear();
+    plans.set(key, compiled.value);
+  }
+  return compiled;
+}
+
+/**
+ * The plan of a version, from memory or D1.
+ * @throws FaultError `chain.not-found` | `chain.invalid`
+ */
+export function loadPlan(env: Env, name: string, version: number): Plan | Promise<Plan> {
+  return plans.get(`${name}@${version}`) ?? fetchPlan(env, name, version);
+}
+
+async function fetchPlan(env: Env, name: string, version: number): Promise<Plan> {
+  const stored = await loadChainVersion(env.DB, name, version);
+  if (stored === undefined) {
+    throw new FaultError(fault('chain.not-found', `There is no version ${version} of the chain ${name}.`));
+  }
+  const plan = planOf(name, version, stored.document);
+  if (!plan.ok) throw new FaultError(plan.fault);
+  return plan.value;
+}
+
+let vault: { readonly keys: string; readonly vault: Result<Vault> } | undefined;
+
+/** The vault of this isolate; a fault where the Worker has no master key. */
+export async function vaultOf(env: Env): Promise<Result<Vault>> {
+  const keys = env.TIDEGATE_MASTER_KEY;
+  if (keys === undefined || keys === '') {
+    return fail('vault.unreadable', 'There is no master key: set TIDEGATE_MASTER_KEY (see docs/deployment.md).');
+  }
+  if (vault?.keys !== keys) vault = { keys, vault: await createVault(keys) };
+  return vault.vault;
+}

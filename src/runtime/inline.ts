@@ -1,0 +1,54 @@
+/**
+ * The inline driver: a run in the isolate that received the request, its journal in memory, no storage
+ * on the way. If the isolate dies, the caller sees an error and may repeat.
+ */
+
+import type { ActionHost } from './action-context.ts';
+import { advance, type Drive } from './drive.ts';
+import type { Plan } from '../core/chain/plan.ts';
+import { createRun } from '../core/engine/engine.ts';
+import type { RunStart, RunState } from '../core/engine/state.ts';
+
+export interface InlineRun {
+  /** The state once there is an answer: the run has ended, or `flow.respond` has answered. */
+  readonly answered: RunState | Promise<RunState>;
+  /** Settles when the run has ended. The same as `answered` unless it goes on after an answer. */
+  readonly ended: RunState | Promise<RunState>;
+}
+
+export function runInline(plan: Plan, start: RunStart, host: ActionHost, random: () => number): InlineRun {
+  const run = createRun(plan, start);
+  const answered = latch(run);
+  const ended = latch(run);
+  const drive: Drive = {
+    run,
+    host,
+    random,
+    journal: undefined,
+    recorded: undefined,
+    deadline: start.event.receivedAt + plan.timeoutMilliseconds,
+    underWay: new Set(),
+    changed: () => {
+      answered.open();
+      if (run.status !== 'running') ended.open();
+    },
+    sleep: (self, until) => {
+      setTimeout(advance, Math.max(0, until - host.now()), self);
+    },
+  };
+  advance(drive);
+  return { answered: answered.value(), ended: ended.value() };
+}
+
+/** A value that is there at once when it was opened in time, and a promise otherwise. */
+function latch<T>(result: T): { open(): void; value(): T | Promise<T> } {
+  let opened = false;
+  let resolve: ((value: T) => void) | undefined;
+  return {
+    open: () => {
+      opened = true;
+      resolve?.(result);
+    },
+    value: () => (opened ? result : new Promise<T>((done) => (resolve = done))),
+  };
+}

@@ -1,0 +1,41 @@
+/** What an isolate holds in memory: everything that decides how a request is answered. */
+
+import { selectActiveChains, type ChainVersion } from './chains.ts';
+import { connect, type Database } from './database.ts';
+import type { ConnectionRow } from './connections.ts';
+import type { KeyRow } from './keys.ts';
+import { apiKeys, configuration, connections, sources } from './schema.ts';
+import type { SourceRow } from './sources.ts';
+
+export type { ConnectionRow, KeyRow, SourceRow };
+
+export interface StoredConfiguration {
+  /** Raised by every change of what follows; 0 before the first. */
+  readonly revision: number;
+  readonly chains: readonly ChainVersion[];
+  readonly sources: readonly SourceRow[];
+  readonly connections: readonly ConnectionRow[];
+  /** Expired ones too: they expire while an isolate holds them. */
+  readonly keys: readonly KeyRow[];
+}
+
+const selectRevision = (database: Database) =>
+  database.select({ revision: configuration.revision }).from(configuration);
+
+/** The cheap question whether {@link loadConfiguration} would give anything new. */
+export async function loadRevision(db: D1Database): Promise<number> {
+  return (await selectRevision(connect(db)).get())?.revision ?? 0;
+}
+
+/** One batch, hence one consistent state. */
+export async function loadConfiguration(db: D1Database): Promise<StoredConfiguration> {
+  const database = connect(db);
+  const [revisions, chains, sourceRows, connectionRows, keys] = await database.batch([
+    selectRevision(database),
+    selectActiveChains(database),
+    database.select().from(sources),
+    database.select().from(connections),
+    database.select().from(apiKeys),
+  ]);
+  return { revision: revisions[0]?.revision ?? 0, chains, sources: sourceRows, connections: connectionRows, keys };
+}

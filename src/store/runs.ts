@@ -1,0 +1,160 @@
+/**
+ * Runs as lists show them, and in full those whose journal is in no object.
+ *
+ * Guarantee: saving is idempotent and monotonic; a run that has ended is never shown as running again,
+ * whatever order and however often its summaries arrive.
+ * Accepted weakness: a summary is written after the fact, so the newest moments of a run may be missing.
+ */
+
+import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
+import type { BatchItem } from 'drizzle-orm/batch';
+import { connect, type Database } from './database.ts';
+import { runs } from './schema.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
+import type { RunRecord, RunStatus, RunSummary } from '../core/engine/record.ts';
+import { LIMITS } from '../core/limits.ts';
+
+export interface RunFilter {
+  readonly chain?: string;
+  readonly status?: RunStatus;
+  /** `next` of the previous page. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** `next` is undefined on the last page. */
+export interface RunPage {
+  readonly items: readonly RunSummary[];
+  readonly next: string | undefined;
+}
+
+type RunRow = typeof runs.$inferInsert;
+
+/** D1 binds at most 100 parameters a statement. */
+const ROWS_PER_STATEMENT = Math.floor(100 / 11);
+
+const TOO_LARGE = '[too large to keep]';
+
+/** `record` is given for runs whose journal is in no object; values over `runRecordBytes` are left out of it. */
+export async function saveRuns(
+  db: D1Database,
+  rows: readonly { readonly summary: RunSummary; readonly record?: RunRecord }[],
+): Promise<void> {
+  const database = connect(db);
+  const statements: BatchItem<'sqlite'>[] = [];
+  for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
+    const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
+    statements.push(
+      upsert(
+        database,
+        chunk.map(({ summary, record }) => rowOf(summary, record)),
+      ),
+    );
+  }
+  const [first, ...others] = statements;
+  if (first !== undefined) await database.batch([first, ...others]);
+}
+
+const upsert = (database: Database, rows: RunRow[]) =>
+  database
+    .insert(runs)
+    .values(rows)
+    .onConflictDoUpdate({
+      target: runs.id,
+      set: {
+        status: sql`excluded.status`,
+        endedAt: sql`excluded.ended_at`,
+        error: sql`excluded.error`,
+        record: sql`coalesce(excluded.record, ${runs.record})`,
+      },
+      setWhere: sql`${runs.status} in ('queued', 'running', 'waiting') and excluded.status <> 'queued'`,
+    });
+
+function rowOf(summary: RunSummary, record: RunRecord | undefined): RunRow {
+  const { id, chain, version, trigger, triggerType, mode, status, createdAt, endedAt, error } = summary;
+  const row = { id, chain, version, trigger, triggerType, mode, status, createdAt };
+  return { ...row, endedAt: endedAt ?? null, error: error ?? null, record: record === undefined ? null : kept(record) };
+}
+
+function kept({ input, output, steps }: RunRecord): RunRow['record'] {
+  const whole = { input, output, steps };
+  if (fits(whole)) return whole;
+  const without = { input: TOO_LARGE, output: TOO_LARGE, steps: steps.map((step) => ({ ...step, output: TOO_LARGE })) };
+  return fits(without) ? without : null;
+}
+
+/** Texts of a third of the bound fit in any alphabet, and need not be encoded to know it. */
+function fits(value: unknown): boolean {
+  const text = JSON.stringify(value);
+  if (text.length * 3 <= LIMITS.runRecordBytes) return true;
+  return text.length <= LIMITS.runRecordBytes && new TextEncoder().encode(text).byteLength <= LIMITS.runRecordBytes;
+}
+
+/**
+ * Newest first. Runs that begin meanwhile neither shift nor repeat what the next page shows.
+ * Fault `request.invalid` for a cursor that no page gave.
+ */
+export async function listRuns(db: D1Database, filter: RunFilter): Promise<Result<RunPage>> {
+  const conditions: (SQL | undefined)[] = [];
+  if (filter.chain !== undefined) conditions.push(eq(runs.chain, filter.chain));
+  if (filter.status !== undefined) conditions.push(eq(runs.status, filter.status));
+  // Said literally, because SQLite takes a partial index only where the query implies its condition.
+  if (filter.status !== undefined && filter.status !== 'succeeded') conditions.push(sql`status <> 'succeeded'`);
+  if (filter.after !== undefined) {
+    const position = readCursor(filter.after);
+    if (position === undefined) {
+      return fail('request.invalid', 'after: This is no cursor; take "next" of the previous page as it is.');
+    }
+    conditions.push(sql`(${runs.createdAt}, ${runs.id}) < (${position.createdAt}, ${position.id})`);
+  }
+  const rows = await connect(db)
+    .select(summaryColumns)
+    .from(runs)
+    .where(and(...conditions))
+    .orderBy(desc(runs.createdAt), desc(runs.id))
+    .limit(filter.limit + 1)
+    .all();
+  const items = rows.slice(0, filter.limit).map(summaryOf);
+  const last = items.at(-1);
+  return ok({ items, next: rows.length > filter.limit && last !== undefined ? cursorAfter(last) : undefined });
+}
+
+/** A summary alone where the journal, and so the rest, is in an object. */
+export async function loadRun(db: D1Database, id: string): Promise<RunRecord | RunSummary | undefined> {
+  const row = await connect(db).select().from(runs).where(eq(runs.id, id)).get();
+  if (row === undefined) return undefined;
+  const { record, ...summary } = row;
+  if (record === null) return summaryOf(summary);
+  // JSON drops what is undefined, and so an absent member.
+  return { ...summaryOf(summary), input: record.input, output: record.output, steps: record.steps };
+}
+
+const summaryColumns = {
+  id: runs.id,
+  chain: runs.chain,
+  version: runs.version,
+  trigger: runs.trigger,
+  triggerType: runs.triggerType,
+  mode: runs.mode,
+  status: runs.status,
+  createdAt: runs.createdAt,
+  endedAt: runs.endedAt,
+  error: runs.error,
+};
+
+const summaryOf = (row: Omit<typeof runs.$inferSelect, 'record'>): RunSummary => ({
+  ...row,
+  endedAt: row.endedAt ?? undefined,
+  error: row.error ?? undefined,
+});
+
+const cursorAfter = (run: RunSummary): string => btoa(`${run.createdAt}.${run.id}`).replace(/=+$/, '');
+
+function readCursor(cursor: string): { readonly createdAt: number; readonly id: string } | undefined {
+  try {
+    const [, createdAt, id] = /^(\d{1,16})\.([\w-]{1,128})$/.exec(atob(cursor)) ?? [];
+    return createdAt === undefined || id === undefined ? undefined : { createdAt: Number(createdAt), id };
+  } catch {
+    return undefined;
+  }
+}

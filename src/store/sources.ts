@@ -1,0 +1,42 @@
+/** Webhook sources. Their secrets are sealed by the vault before they come here. */
+
+import { asc, eq } from 'drizzle-orm';
+import { change, connect } from './database.ts';
+import { sources } from './schema.ts';
+
+/** `sealed` holds the list of secrets, by `sourceContext(scheme, name)`. Times are unix milliseconds. */
+export type SourceRow = typeof sources.$inferSelect;
+
+/** `created` is false where a source of that name was replaced. */
+export async function saveSource(
+  db: D1Database,
+  source: Omit<SourceRow, 'createdAt' | 'updatedAt'>,
+  actor: string,
+  now: number,
+): Promise<{ readonly row: SourceRow; readonly created: boolean }> {
+  const database = connect(db);
+  const before = await loadSource(db, source.name);
+  const row = { ...source, createdAt: before?.createdAt ?? now, updatedAt: now };
+  const { name, scheme } = source;
+  await change(database, { at: now, actor, action: 'source.save', subject: name, detail: { scheme } }, [
+    database.insert(sources).values(row).onConflictDoUpdate({ target: sources.name, set: row }),
+  ]);
+  return { row, created: before === undefined };
+}
+
+export async function loadSource(db: D1Database, name: string): Promise<SourceRow | undefined> {
+  return connect(db).select().from(sources).where(eq(sources.name, name)).get();
+}
+
+export const listSources = (db: D1Database): Promise<SourceRow[]> =>
+  connect(db).select().from(sources).orderBy(asc(sources.name)).all();
+
+/** False where there is none of that name. */
+export async function removeSource(db: D1Database, name: string, actor: string, now: number): Promise<boolean> {
+  if ((await loadSource(db, name)) === undefined) return false;
+  const database = connect(db);
+  await change(database, { at: now, actor, action: 'source.remove', subject: name }, [
+    database.delete(sources).where(eq(sources.name, name)),
+  ]);
+  return true;
+}
