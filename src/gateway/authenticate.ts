@@ -1,0 +1,66 @@
+/**
+ * API keys of the callers of chains.
+ *
+ * Guarantee: a key is known only by its SHA-256; what a caller presents is hashed before it is compared,
+ * so that timing tells nothing of a stored key.
+ * Accepted weakness: keys that were right are remembered in isolate memory, unhashed, until the next change
+ * of the configuration; whoever reads that memory reads the requests as well.
+ */
+
+import { fail, ok, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { Env } from '../env.ts';
+import { checkConfiguration, type Configuration } from '../runtime/configuration.ts';
+import type { KeyRow } from '../store/configuration.ts';
+import { hashKey } from '../vault/api-key.ts';
+
+const verified = new WeakMap<Configuration, Map<string, KeyRow>>();
+
+/** Bearer token or `X-API-Key`. */
+function presented(headers: Headers): string | undefined {
+  const authorization = headers.get('authorization');
+  if (authorization?.slice(0, 7).toLowerCase() === 'bearer ') return authorization.slice(7).trim();
+  return headers.get('x-api-key') ?? undefined;
+}
+
+/** Synchronous for a key that this isolate has seen under this configuration. */
+export function authenticate(
+  env: Env,
+  configuration: Configuration,
+  headers: Headers,
+  chain: string,
+  now: number,
+): Result<KeyRow> | Promise<Result<KeyRow>> {
+  const key = presented(headers);
+  if (key === undefined || key === '') {
+    return fail('auth.missing', 'This route needs an API key: send `Authorization: Bearer <key>` or `X-API-Key`.');
+  }
+  const known = verified.get(configuration)?.get(key);
+  return known === undefined ? lookUp(env, configuration, key, chain, now) : allowed(known, chain, now);
+}
+
+async function lookUp(
+  env: Env,
+  configuration: Configuration,
+  key: string,
+  chain: string,
+  now: number,
+): Promise<Result<KeyRow>> {
+  const hash = await hashKey(key);
+  let within = configuration;
+  let row = within.keys.get(hash);
+  if (row === undefined) {
+    within = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
+    row = within.keys.get(hash);
+  }
+  if (row === undefined) return fail('auth.invalid', 'The API key is not known.');
+  const keys = verified.get(within) ?? new Map<string, KeyRow>();
+  verified.set(within, keys.set(key, row));
+  return allowed(row, chain, now);
+}
+
+function allowed(key: KeyRow, chain: string, now: number): Result<KeyRow> {
+  if (key.expiresAt !== undefined && key.expiresAt <= now) return fail('auth.invalid', 'The API key has expired.');
+  if (key.scopes.includes('chains:*') || key.scopes.includes(`chains:${chain}`)) return ok(key);
+  return fail('auth.forbidden', `The API key lacks the scope chains:${chain}.`);
+}

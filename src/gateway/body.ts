@@ -1,0 +1,85 @@
+/** Reads the body of a request under a limit, and JSON under a depth. */
+
+import { fail, ok, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+
+/** The exact bytes received; `request.too-large` as soon as the limit is passed. */
+export async function readBytes(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
+  const declared = Number(request.headers.get('content-length') ?? Number.NaN);
+  if (declared > limitBytes) return tooLarge(limitBytes);
+  if (request.body === null) return ok(new Uint8Array(0));
+  // A declared length is enforced by the runtime, so the body can be read at once.
+  if (Number.isFinite(declared)) return ok(new Uint8Array(await request.arrayBuffer()));
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of request.body as ReadableStream<Uint8Array>) {
+    size += part.byteLength;
+    if (size > limitBytes) return tooLarge(limitBytes);
+    parts.push(part);
+  }
+  const whole = new Uint8Array(size);
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.byteLength;
+  }
+  return ok(whole);
+}
+
+const tooLarge = (limitBytes: number): Result<never> =>
+  fail('request.too-large', `The body may have up to ${limitBytes} bytes.`);
+
+/** The body as a chain sees it: JSON parsed, form fields as an object, any other text as text, none as undefined. */
+export async function readBody(request: Request): Promise<Result<unknown>> {
+  if (request.body === null) return ok(undefined);
+  const type = request.headers.get('content-type') ?? '';
+  const declared = request.headers.get('content-length');
+  let text: string;
+  if (declared !== null && Number(declared) <= LIMITS.requestBodyBytes) text = await request.text();
+  else {
+    const bytes = await readBytes(request, LIMITS.requestBodyBytes);
+    if (!bytes.ok) return bytes;
+    text = new TextDecoder().decode(bytes.value);
+  }
+  if (text === '') return ok(undefined);
+  if (/^application\/(?:[\w.+-]+\+)?json\b/i.test(type)) return parseJson(text);
+  if (type.startsWith('application/x-www-form-urlencoded')) return ok(Object.fromEntries(new URLSearchParams(text)));
+  // Without a content type, what reads as JSON is JSON, as `curl -d` users expect of an API.
+  if (type === '') {
+    const json = parseJson(text);
+    return json.ok ? json : ok(text);
+  }
+  return ok(text);
+}
+
+export function parseJson(text: string): Result<unknown> {
+  if (deeperThan(text, LIMITS.jsonDepth)) {
+    return fail('request.invalid', `The JSON is nested deeper than ${LIMITS.jsonDepth} levels.`);
+  }
+  try {
+    return ok(JSON.parse(text));
+  } catch (thrown) {
+    return fail('request.invalid', `The body is not JSON: ${thrown instanceof Error ? thrown.message : 'not readable'}.`);
+  }
+}
+
+const QUOTE = 34;
+const BACKSLASH = 92;
+
+/** Looks before parsing: a parser that recurses must not be handed 100,000 brackets. */
+function deeperThan(text: string, limit: number): boolean {
+  if (text.length < 2 * limit) return false;
+  let depth = 0;
+  let quoted = false;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (quoted) {
+      if (code === BACKSLASH) index++;
+      else if (code === QUOTE) quoted = false;
+    } else if (code === QUOTE) quoted = true;
+    else if (code === 91 || code === 123) {
+      if (++depth > limit) return true;
+    } else if (code === 93 || code === 125) depth--;
+  }
+  return false;
+}

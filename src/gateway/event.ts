@@ -1,0 +1,56 @@
+/** A request as a trigger event. Query and headers are read only when an expression asks for them. */
+
+import type { TriggerEvent } from '../core/engine/state.ts';
+
+/** Credentials never reach a chain: they would end in journals and records. */
+const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'x-api-key',
+  'cf-access-jwt-assertion',
+]);
+
+export function httpEvent(
+  request: Request,
+  params: TriggerEvent['params'],
+  body: unknown,
+  receivedAt: number,
+): TriggerEvent {
+  let query: Record<string, string> | undefined;
+  let headers: Record<string, string> | undefined;
+  return {
+    type: 'http',
+    params,
+    body,
+    receivedAt,
+    get query() {
+      return (query ??= queryOf(request.url));
+    },
+    get headers() {
+      return (headers ??= headersOf(request.headers));
+    },
+  };
+}
+
+/** The part of a URL between the origin and the query, as received. */
+export function pathOf(url: string): string {
+  const start = url.indexOf('/', url.indexOf('//') + 2);
+  const query = url.indexOf('?', start);
+  return url.slice(start, query === -1 ? url.length : query);
+}
+
+/** Of a repeated parameter the last one counts. */
+function queryOf(url: string): Record<string, string> {
+  const query: Record<string, string> = Object.create(null) as Record<string, string>;
+  const start = url.indexOf('?');
+  if (start === -1) return query;
+  for (const [name, value] of new URLSearchParams(url.slice(start))) query[name] = value;
+  return query;
+}
+
+export function headersOf(headers: Headers): Record<string, string> {
+  const plain: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const [name, value] of headers) if (!CREDENTIAL_HEADERS.has(name)) plain[name] = value;
+  return plain;
+}

@@ -1,0 +1,114 @@
+/**
+ * Webhooks in: raw bytes → verify → durable write → 2xx.
+ *
+ * Guarantee: nothing unverified starts a run; a 2xx is sent only after every run is on disk; a delivery
+ * that comes again, also at the same moment, starts no second run.
+ */
+
+import { readBytes } from './body.ts';
+import { headersOf } from './event.ts';
+import { tablesOf, type HookTarget } from './tables.ts';
+import type { TriggerEvent } from '../core/engine/state.ts';
+import { fail, fault, faultOf, ok, problemResponse, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { prepareSource, verify, type PreparedSource } from '../core/webhook/index.ts';
+import type { Env } from '../env.ts';
+import { acceptRuns } from '../runtime/accept.ts';
+import { checkConfiguration, currentConfiguration, vaultOf, type Configuration } from '../runtime/configuration.ts';
+import type { SourceRow } from '../store/configuration.ts';
+
+const NAME = /^\/hooks\/([a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)\/?$/;
+
+export async function handleHook(request: Request, env: Env, path: string): Promise<Response> {
+  try {
+    const name = NAME.exec(path)?.[1];
+    if (name === undefined) return problemResponse(fault('source.not-found', 'Webhooks go to /hooks/<source>.'));
+    if (request.method !== 'POST') return problemResponse(fault('request.method', `${path} takes POST.`));
+    const result = await receive(request, env, name);
+    return result.ok ? Response.json(result.value) : problemResponse(result.fault);
+  } catch (thrown) {
+    const reason = faultOf(thrown);
+    console.error('webhook failed', reason.code, reason.detail ?? reason.message);
+    return problemResponse(reason.code === 'internal.unexpected' ? fault('storage.unavailable', 'Send it again.') : reason);
+  }
+}
+
+/** What a sender is told: how many runs the delivery started, or that it had started them before. */
+interface Received {
+  readonly accepted: true;
+  readonly duplicate: boolean;
+  readonly runs: readonly string[];
+}
+
+async function receive(request: Request, env: Env, name: string): Promise<Result<Received>> {
+  const configuration = await withSource(env, name);
+  const row = configuration.sources.get(name);
+  if (row === undefined) return fail('source.not-found', `There is no webhook source named ${name}.`);
+  const body = await readBytes(request, LIMITS.webhookBodyBytes);
+  if (!body.ok) return body;
+  const source = await prepared(env, configuration, row);
+  // Without a usable secret nothing can be verified, so nothing is accepted.
+  if (!source.ok) return fail('webhook.unverified', `The source ${name} has no usable secret.`, { detail: source.fault });
+  const receivedAt = Date.now();
+  const verified = await verify(source.value, { headers: request.headers, body: body.value, nowMilliseconds: receivedAt });
+  if (!verified.ok) return verified;
+  const { deliveryId, eventType } = verified.value;
+  const targets = (tablesOf(configuration).hooks.get(name) ?? []).filter((target) => wants(target, eventType));
+  if (targets.length === 0) return ok({ accepted: true, duplicate: false, runs: [] });
+  const dedupeKey = `${name}:${deliveryId}`;
+  const event = hookEvent(request, body.value, verified.value.json, receivedAt);
+  const accepted = await acceptRuns(
+    env,
+    dedupeKey,
+    targets.map(({ chain, trigger }) => ({
+      chain: chain.name,
+      version: chain.version,
+      trigger: trigger.name,
+      event,
+      dedupeKey,
+    })),
+  );
+  return ok({ accepted: true, duplicate: accepted.every((run) => run.duplicate), runs: accepted.map((run) => run.id) });
+}
+
+const wants = ({ trigger }: HookTarget, eventType: string | undefined): boolean =>
+  trigger.events === undefined || (eventType !== undefined && trigger.events.includes(eventType));
+
+async function withSource(env: Env, name: string): Promise<Configuration> {
+  const configuration = await currentConfiguration(env);
+  return configuration.sources.has(name)
+    ? checkConfiguration(env, LIMITS.configurationAgeMilliseconds)
+    : checkConfiguration(env, LIMITS.configurationMissMilliseconds);
+}
+
+/** Keys stay imported as long as the configuration that they belong to. */
+const sources = new WeakMap<SourceRow, Result<PreparedSource>>();
+
+async function prepared(env: Env, _configuration: Configuration, row: SourceRow): Promise<Result<PreparedSource>> {
+  const known = sources.get(row);
+  if (known !== undefined) return known;
+  const vault = await vaultOf(env);
+  if (!vault.ok) return vault;
+  const secrets = await vault.value.openSource(row);
+  if (!secrets.ok) return secrets;
+  const source = await prepareSource({ name: row.name, scheme: row.scheme, secrets: secrets.value, settings: row.settings });
+  if (source.ok) sources.set(row, source);
+  return source;
+}
+
+function hookEvent(request: Request, bytes: Uint8Array, json: unknown, receivedAt: number): TriggerEvent {
+  const query = Object.fromEntries(new URL(request.url).searchParams);
+  return { type: 'webhook', params: {}, query, headers: headersOf(request.headers), body: json ?? bodyOf(request, bytes), receivedAt };
+}
+
+/** JSON where it is JSON, form fields where it is a form, text otherwise. */
+function bodyOf(request: Request, bytes: Uint8Array): unknown {
+  const text = new TextDecoder().decode(bytes);
+  const type = request.headers.get('content-type') ?? '';
+  if (type.startsWith('application/x-www-form-urlencoded')) return Object.fromEntries(new URLSearchParams(text));
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
