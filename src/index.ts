@@ -1,7 +1,64 @@
-import { createHash } from 'node:crypto';
-export default { async fetch(request: Request, env: { DB: D1Database }, ctx: ExecutionContext): Promise<Response> {
-  ctx.waitUntil(Promise.resolve());
-  await env.DB.prepare('select 1').first();
-  const r = await fetch(request.url, { signal: AbortSignal.timeout(5) });
-  return new Response(createHash('sha256').update('x').digest('hex') + r.status + request.cf?.colo);
-} };
+/** The composition root: what the Worker answers, and what it is made of. */
+
+import { createControl } from './control/index.ts';
+import type { ControlPorts } from './control/ports.ts';
+import type { Env } from './env.ts';
+import { pathOf } from './gateway/event.ts';
+import { handleHook } from './gateway/hooks.ts';
+import { handleHttp } from './gateway/http.ts';
+import { catalogue, connectorsByName } from './runtime/catalogue.ts';
+import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
+import { cancelRun, readRun, saveSummaries, startRun, sweepRuns } from './runtime/runs.ts';
+import type { ScheduleEntry } from './runtime/scheduler.ts';
+import { listRuns } from './store/runs.ts';
+
+export { RunObject } from './runtime/run-object.ts';
+export { SchedulerObject } from './runtime/scheduler.ts';
+
+const control = createControl(portsOf);
+
+export default {
+  fetch(request, env, ctx): Response | Promise<Response> {
+    const path = pathOf(request.url);
+    if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
+    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, env, ctx);
+  },
+
+  /** Each minute, and when the gateway starts on one machine. */
+  async scheduled(_event, env): Promise<void> {
+    await scheduleAll(env, await reloadConfiguration(env));
+    await Promise.all([sweepRuns(env), schedulerOf(env).sweep()]);
+  },
+} satisfies ExportedHandler<Env>;
+
+const schedulerOf = (env: Env) => env.SCHEDULER.getByName('scheduler');
+
+function portsOf(env: Env): ControlPorts {
+  return {
+    db: env.DB,
+    vault: vaultOf(env),
+    catalogue,
+    connectors: connectorsByName,
+    adminKey: env.TIDEGATE_ADMIN_KEY,
+    now: Date.now,
+    configurationChanged: async () => scheduleAll(env, await reloadConfiguration(env)),
+    startRun: (chain, input) => startRun(env, chain, input),
+    getRun: (id) => readRun(env, id),
+    listRuns: async (filter) => {
+      await saveSummaries(env);
+      return listRuns(env.DB, filter);
+    },
+    cancelRun: (id) => cancelRun(env, id),
+  };
+}
+
+function scheduleAll(env: Env, configuration: Configuration): Promise<void> {
+  const entries = [...configuration.chains.values()].flatMap(({ name, version, plan }) =>
+    plan.triggers.flatMap((trigger): ScheduleEntry[] => {
+      if (trigger.type !== 'schedule') return [];
+      const { cron, timezone, missed } = trigger;
+      return [{ chain: name, version, trigger: trigger.name, cron, timezone, missed }];
+    }),
+  );
+  return schedulerOf(env).reconcile(entries);
+}

@@ -2,21 +2,15 @@
 
 import type { Catalogue } from '../core/chain/catalogue.ts';
 import type { Result } from '../core/errors.ts';
-import type { RunRecord, RunStatus, RunSummary } from '../core/engine/record.ts';
+import type { RunRecord } from '../core/engine/record.ts';
 import type { Connector } from '../connectors/kit/types.ts';
+import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { Vault } from '../vault/vault.ts';
-
-export interface RunFilter {
-  readonly chain?: string;
-  readonly status?: RunStatus;
-  /** Runs made before this cursor, as `next` of the previous page gave it. */
-  readonly before?: string;
-  readonly limit: number;
-}
 
 export interface ControlPorts {
   readonly db: D1Database;
-  readonly vault: Vault;
+  /** A fault where the Worker has no usable master key. */
+  readonly vault: Result<Vault>;
   readonly catalogue: Catalogue;
   readonly connectors: ReadonlyMap<string, Connector>;
   /** The configured admin key, or undefined: then the API answers `auth.closed`. */
@@ -26,6 +20,6 @@ export interface ControlPorts {
   configurationChanged(): Promise<void>;
   startRun(chain: string, input: unknown): Promise<Result<{ readonly id: string }>>;
   getRun(id: string): Promise<Result<RunRecord>>;
-  listRuns(filter: RunFilter): Promise<{ readonly items: readonly RunSummary[]; readonly next: string | undefined }>;
+  listRuns(filter: RunFilter): Promise<Result<RunPage>>;
   cancelRun(id: string): Promise<Result<RunRecord>>;
 }

@@ -12,7 +12,7 @@ import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { checkConfiguration, type Configuration } from '../runtime/configuration.ts';
 import type { KeyRow } from '../store/configuration.ts';
-import { hashKey } from '../vault/api-key.ts';
+import { hashKey, keyAllowsChain } from '../vault/api-key.ts';
 
 const verified = new WeakMap<Configuration, Map<string, KeyRow>>();
 
@@ -60,7 +60,7 @@ async function lookUp(
 }
 
 function allowed(key: KeyRow, chain: string, now: number): Result<KeyRow> {
-  if (key.expiresAt !== undefined && key.expiresAt <= now) return fail('auth.invalid', 'The API key has expired.');
-  if (key.scopes.includes('chains:*') || key.scopes.includes(`chains:${chain}`)) return ok(key);
-  return fail('auth.forbidden', `The API key lacks the scope chains:${chain}.`);
+  if (key.expiresAt !== null && key.expiresAt <= now) return fail('auth.invalid', 'The API key has expired.');
+  if (keyAllowsChain(key.scopes, chain)) return ok(key);
+  return fail('auth.forbidden', `The API key lacks the scope chain:${chain}.`);
 }

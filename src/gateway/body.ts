@@ -59,7 +59,10 @@ export function parseJson(text: string): Result<unknown> {
   try {
     return ok(JSON.parse(text));
   } catch (thrown) {
-    return fail('request.invalid', `The body is not JSON: ${thrown instanceof Error ? thrown.message : 'not readable'}.`);
+    return fail(
+      'request.invalid',
+      `The body is not JSON: ${thrown instanceof Error ? thrown.message : 'not readable'}.`,
+    );
   }
 }
 

@@ -5,6 +5,7 @@
  * that comes again, also at the same moment, starts no second run.
  */
 
+import { array, parse, string } from 'valibot';
 import { readBytes } from './body.ts';
 import { headersOf } from './event.ts';
 import { tablesOf, type HookTarget } from './tables.ts';
@@ -16,6 +17,7 @@ import type { Env } from '../env.ts';
 import { acceptRuns } from '../runtime/accept.ts';
 import { checkConfiguration, currentConfiguration, vaultOf, type Configuration } from '../runtime/configuration.ts';
 import type { SourceRow } from '../store/configuration.ts';
+import { sourceContext } from '../vault/vault.ts';
 
 const NAME = /^\/hooks\/([a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)\/?$/;
 
@@ -29,7 +31,9 @@ export async function handleHook(request: Request, env: Env, path: string): Prom
   } catch (thrown) {
     const reason = faultOf(thrown);
     console.error('webhook failed', reason.code, reason.detail ?? reason.message);
-    return problemResponse(reason.code === 'internal.unexpected' ? fault('storage.unavailable', 'Send it again.') : reason);
+    return problemResponse(
+      reason.code === 'internal.unexpected' ? fault('storage.unavailable', 'Send it again.') : reason,
+    );
   }
 }
 
@@ -46,11 +50,16 @@ async function receive(request: Request, env: Env, name: string): Promise<Result
   if (row === undefined) return fail('source.not-found', `There is no webhook source named ${name}.`);
   const body = await readBytes(request, LIMITS.webhookBodyBytes);
   if (!body.ok) return body;
-  const source = await prepared(env, configuration, row);
+  const source = await prepared(env, row);
   // Without a usable secret nothing can be verified, so nothing is accepted.
-  if (!source.ok) return fail('webhook.unverified', `The source ${name} has no usable secret.`, { detail: source.fault });
+  if (!source.ok)
+    return fail('webhook.unverified', `The source ${name} has no usable secret.`, { detail: source.fault });
   const receivedAt = Date.now();
-  const verified = await verify(source.value, { headers: request.headers, body: body.value, nowMilliseconds: receivedAt });
+  const verified = await verify(source.value, {
+    headers: request.headers,
+    body: body.value,
+    nowMilliseconds: receivedAt,
+  });
   if (!verified.ok) return verified;
   const { deliveryId, eventType } = verified.value;
   const targets = (tablesOf(configuration).hooks.get(name) ?? []).filter((target) => wants(target, eventType));
@@ -84,21 +93,30 @@ async function withSource(env: Env, name: string): Promise<Configuration> {
 /** Keys stay imported as long as the configuration that they belong to. */
 const sources = new WeakMap<SourceRow, Result<PreparedSource>>();
 
-async function prepared(env: Env, _configuration: Configuration, row: SourceRow): Promise<Result<PreparedSource>> {
+async function prepared(env: Env, row: SourceRow): Promise<Result<PreparedSource>> {
   const known = sources.get(row);
   if (known !== undefined) return known;
-  const vault = await vaultOf(env);
+  const vault = vaultOf(env);
   if (!vault.ok) return vault;
-  const secrets = await vault.value.openSource(row);
-  if (!secrets.ok) return secrets;
-  const source = await prepareSource({ name: row.name, scheme: row.scheme, secrets: secrets.value, settings: row.settings });
+  const { name, scheme, settings } = row;
+  const opened = await vault.value.open(sourceContext(scheme, name), row.sealed);
+  if (!opened.ok) return opened;
+  const secrets = parse(array(string()), opened.value);
+  const source = await prepareSource({ name, scheme, secrets, settings });
   if (source.ok) sources.set(row, source);
   return source;
 }
 
 function hookEvent(request: Request, bytes: Uint8Array, json: unknown, receivedAt: number): TriggerEvent {
   const query = Object.fromEntries(new URL(request.url).searchParams);
-  return { type: 'webhook', params: {}, query, headers: headersOf(request.headers), body: json ?? bodyOf(request, bytes), receivedAt };
+  return {
+    type: 'webhook',
+    params: {},
+    query,
+    headers: headersOf(request.headers),
+    body: json ?? bodyOf(request, bytes),
+    receivedAt,
+  };
 }
 
 /** JSON where it is JSON, form fields where it is a form, text otherwise. */

@@ -11,7 +11,12 @@ import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { acceptAndWait, acceptRuns } from '../runtime/accept.ts';
-import { checkConfiguration, checkInBackground, currentConfiguration, type Configuration } from '../runtime/configuration.ts';
+import {
+  checkConfiguration,
+  checkInBackground,
+  currentConfiguration,
+  type Configuration,
+} from '../runtime/configuration.ts';
 import { hostOf } from '../runtime/host.ts';
 import { runInline } from '../runtime/inline.ts';
 import { recordInline } from '../runtime/recorder.ts';
@@ -122,7 +127,7 @@ function chosenResponse(id: string, { status, headers }: Omit<RunResponse, 'body
 }
 
 function failedResponse(id: string, reason: (Fault & { readonly step?: string }) | undefined): Response {
-  const shown = reason ?? fault('internal.unexpected', 'The run failed.');
+  const shown: Fault & { readonly step?: string } = reason ?? fault('internal.unexpected', 'The run failed.');
   const response = problemResponse(shown, { run: id, ...(shown.step === undefined ? {} : { step: shown.step }) });
   response.headers.set('tidegate-run', id);
   return response;

@@ -10,8 +10,8 @@ import { loadPlan } from './configuration.ts';
 import type { AcceptedRun, RunObject } from './run-object.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
-import { fail, faultOf, ok, type Result } from '../core/errors.ts';
 import type { Env } from '../env.ts';
+import { toHex } from '../vault/bytes.ts';
 
 export interface RunRequest {
   readonly chain: string;
@@ -48,8 +48,6 @@ export function objectOf(env: Env, id: string): DurableObjectStub<RunObject> | u
 export const objectsOf = (env: Env): readonly DurableObjectStub<RunObject>[] =>
   allShards(env).map((shard) => stubOf(env, shard));
 
-const hex = (bytes: Uint8Array): string => bytes.toHex();
-
 async function digest(text: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
 }
@@ -69,7 +67,7 @@ async function accepted(env: Env, shard: string, request: RunRequest): Promise<A
       : (await digest(JSON.stringify([dedupeKey, chain, trigger]))).subarray(0, 16);
   const input = 'input' in request ? request.input : await inputOfRequest(env, request);
   const same = input === event.body;
-  return { id: `run_${shard}_${hex(unique)}`, chain, version, trigger, event, ...(same ? {} : { input }) };
+  return { id: `run_${shard}_${toHex(unique)}`, chain, version, trigger, event, ...(same ? {} : { input }) };
 }
 
 async function inputOfRequest(env: Env, request: RunRequest): Promise<unknown> {
@@ -110,22 +108,15 @@ export async function acceptAndWait(
  * One more try with a new stub where the platform says that this may help. Accepting twice is safe:
  * the ids are made before the first try.
  */
-async function withObject<T>(env: Env, shard: string, call: (object: DurableObjectStub<RunObject>) => Promise<T>): Promise<T> {
+async function withObject<T>(
+  env: Env,
+  shard: string,
+  call: (object: DurableObjectStub<RunObject>) => Promise<T>,
+): Promise<T> {
   try {
     return await call(stubOf(env, shard));
   } catch (thrown) {
     if (!(thrown instanceof Error && 'retryable' in thrown && thrown.retryable === true)) throw thrown;
     return call(stubOf(env, shard));
-  }
-}
-
-/** The run as JSON text, from its object. */
-export async function readRun(env: Env, id: string): Promise<Result<string>> {
-  const object = objectOf(env, id);
-  try {
-    const record = await object?.read(id);
-    return typeof record === 'string' ? ok(record) : fail('run.not-found', `There is no run ${id}.`);
-  } catch (thrown) {
-    return { ok: false, fault: faultOf(thrown) };
   }
 }

@@ -10,7 +10,7 @@
 import { catalogue } from './catalogue.ts';
 import { compileChain } from '../core/chain/compile.ts';
 import type { Plan } from '../core/chain/plan.ts';
-import { FaultError, fail, fault, type Result } from '../core/errors.ts';
+import { FaultError, fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { loadChainVersion } from '../store/chains.ts';
@@ -117,14 +117,11 @@ async function fetchPlan(env: Env, name: string, version: number): Promise<Plan>
   return plan.value;
 }
 
-let vault: { readonly keys: string; readonly vault: Result<Vault> } | undefined;
+let vault: { readonly keys: string | undefined; readonly vault: Result<Vault> } | undefined;
 
-/** The vault of this isolate; a fault where the Worker has no master key. */
-export async function vaultOf(env: Env): Promise<Result<Vault>> {
+/** The vault of this isolate; a fault where the Worker has no usable master key. */
+export function vaultOf(env: Env): Result<Vault> {
   const keys = env.TIDEGATE_MASTER_KEY;
-  if (keys === undefined || keys === '') {
-    return fail('vault.unreadable', 'There is no master key: set TIDEGATE_MASTER_KEY (see docs/deployment.md).');
-  }
-  if (vault?.keys !== keys) vault = { keys, vault: await createVault(keys) };
+  if (vault === undefined || vault.keys !== keys) vault = { keys, vault: createVault(keys) };
   return vault.vault;
 }

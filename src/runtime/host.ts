@@ -9,6 +9,7 @@ import { fail, ok, type Result } from '../core/errors.ts';
 import { createEgressPolicy } from '../core/policy/egress.ts';
 import { createGuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Env } from '../env.ts';
+import { connectionContext } from '../vault/vault.ts';
 
 let built: { readonly env: Env; readonly host: ActionHost } | undefined;
 
@@ -45,10 +46,13 @@ function open(
 ): Result<OpenConnection> | Promise<Result<OpenConnection>> {
   let cache = opened.get(configuration);
   if (cache === undefined) opened.set(configuration, (cache = new Map()));
-  return cache.get(name) ?? decrypt(env, configuration, name, connector).then((result) => {
-    if (result.ok) cache.set(name, result);
-    return result;
-  });
+  return (
+    cache.get(name) ??
+    decrypt(env, configuration, name, connector).then((result) => {
+      if (result.ok) cache.set(name, result);
+      return result;
+    })
+  );
 }
 
 async function decrypt(
@@ -67,9 +71,9 @@ async function decrypt(
   }
   const facts = connectorsByName.get(connectorName)?.connection;
   if (facts === undefined) return fail('connection.invalid', `${connectorName} takes no connection.`);
-  const vault = await vaultOf(env);
+  const vault = vaultOf(env);
   if (!vault.ok) return vault;
-  const secrets = await vault.value.openConnection(row);
+  const secrets = await vault.value.open(connectionContext(row.tenant, row.connector, name), row.sealed);
   if (!secrets.ok) return secrets;
   const settings = safeParse(facts.settings, row.settings);
   const parsed = safeParse(facts.secrets, secrets.value);

@@ -41,7 +41,10 @@ export async function flushRecords(env: Env): Promise<void> {
   buffer = [];
   if (records.length === 0) return;
   try {
-    await saveRuns(env.DB, records.map((record) => ({ summary: record, record })));
+    await saveRuns(
+      env.DB,
+      records.map((record) => ({ summary: record, record })),
+    );
   } catch (thrown) {
     console.error(`${records.length} run records could not be saved`, thrown);
   }

@@ -18,7 +18,7 @@ import { createRun } from '../core/engine/engine.ts';
 import { byStep } from '../core/engine/journal.ts';
 import type { RunRecord, RunSummary } from '../core/engine/record.ts';
 import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
-import { recordOf, shownFault, summaryOf } from '../core/engine/view.ts';
+import { recordOf, summaryOf } from '../core/engine/view.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -38,7 +38,7 @@ export interface AcceptedRun {
 export interface RunAnswer {
   readonly status: 'running' | 'succeeded' | 'failed' | 'cancelled';
   readonly output: string | undefined;
-  readonly fault: Omit<Fault, 'detail' | 'data'> | undefined;
+  readonly fault: (Omit<Fault, 'detail' | 'data'> & { readonly step?: string }) | undefined;
   readonly response: (Omit<RunResponse, 'body'> & { readonly body: string | undefined }) | undefined;
 }
 
@@ -150,7 +150,10 @@ export class RunObject extends DurableObject<Env> {
     const startedAt = Date.now();
     this.#unsaved.clear();
     try {
-      await saveRuns(this.env.DB, batch.map((summary) => ({ summary })));
+      await saveRuns(
+        this.env.DB,
+        batch.map((summary) => ({ summary })),
+      );
       this.#store.setSavedUntil(startedAt);
     } catch (thrown) {
       // Runs go on while D1 is away; the next save or sweep tells it later.
@@ -252,7 +255,10 @@ function answerOf(run: RunState): RunAnswer {
     status: run.status,
     output: output === undefined ? undefined : JSON.stringify(output),
     fault: run.status === 'failed' || run.status === 'cancelled' ? withoutPrivate(run.fault) : undefined,
-    response: response && { ...response, body: response.body === undefined ? undefined : JSON.stringify(response.body) },
+    response: response && {
+      ...response,
+      body: response.body === undefined ? undefined : JSON.stringify(response.body),
+    },
   };
 }
 

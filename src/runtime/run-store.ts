@@ -155,7 +155,12 @@ function recordText(run: RunState): string {
 }
 
 function summaryOfRecord(text: string): RunSummary {
-  const { input: _input, output: _output, steps: _steps, ...summary } = JSON.parse(text) as RunSummary & {
+  const {
+    input: _input,
+    output: _output,
+    steps: _steps,
+    ...summary
+  } = JSON.parse(text) as RunSummary & {
     input: unknown;
     output: unknown;
     steps: unknown;
