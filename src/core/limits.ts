@@ -74,4 +74,13 @@ export const LIMITS = {
   plansInMemory: 1_000,
   /** How often, at most, a miss (an unknown path, source or key) makes an isolate ask D1. */
   configurationMissMilliseconds: 100,
+
+  /** Runs of one page of a list. */
+  runsPerPage: 100,
+  /** Secrets of one webhook source; rotation needs two. */
+  sourceSecrets: 16,
+  /** Scopes of one API key, each a chain by name; more are `chain:*`. */
+  keyScopes: 100,
+  /** The name that people give to an API key. */
+  labelCharacters: 100,
 } as const;

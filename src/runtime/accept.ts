@@ -11,7 +11,7 @@ import type { AcceptedRun, RunObject } from './run-object.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
 import type { Env } from '../env.ts';
-import { toHex } from '../vault/bytes.ts';
+import { randomBytes, sha256, toHex } from '../vault/bytes.ts';
 
 export interface RunRequest {
   readonly chain: string;
@@ -48,13 +48,9 @@ export function objectOf(env: Env, id: string): DurableObjectStub<RunObject> | u
 export const objectsOf = (env: Env): readonly DurableObjectStub<RunObject>[] =>
   allShards(env).map((shard) => stubOf(env, shard));
 
-async function digest(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
-}
-
 /** A shard: by key where duplicates must meet, at random otherwise. */
 async function shardOf(env: Env, key: string | undefined): Promise<string> {
-  const bytes = key === undefined ? crypto.getRandomValues(new Uint8Array(4)) : await digest(key);
+  const bytes = key === undefined ? randomBytes(4) : await sha256(key);
   const number = new DataView(bytes.buffer).getUint32(0);
   return (number % shardsOf(env)).toString(36);
 }
@@ -63,8 +59,8 @@ async function accepted(env: Env, shard: string, request: RunRequest): Promise<A
   const { chain, version, trigger, event, dedupeKey } = request;
   const unique =
     dedupeKey === undefined
-      ? crypto.getRandomValues(new Uint8Array(16))
-      : (await digest(JSON.stringify([dedupeKey, chain, trigger]))).subarray(0, 16);
+      ? randomBytes(16)
+      : (await sha256(JSON.stringify([dedupeKey, chain, trigger]))).slice(0, 16);
   const input = 'input' in request ? request.input : await inputOfRequest(env, request);
   const same = input === event.body;
   return { id: `run_${shard}_${toHex(unique)}`, chain, version, trigger, event, ...(same ? {} : { input }) };

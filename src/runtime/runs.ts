@@ -31,8 +31,8 @@ export async function readRun(env: Env, id: string): Promise<Result<RunRecord>> 
   if (typeof text === 'string') return ok(JSON.parse(text) as RunRecord);
   await flushRecords(env);
   const stored = await loadRun(env.DB, id);
-  if (!stored.ok || 'steps' in stored.value) return stored;
-  return ok({ ...stored.value, input: undefined, output: undefined, steps: [] });
+  if (stored === undefined) return fail('run.not-found', `There is no run ${id}.`);
+  return ok('steps' in stored ? stored : { ...stored, input: undefined, output: undefined, steps: [] });
 }
 
 export async function cancelRun(env: Env, id: string): Promise<Result<RunRecord>> {

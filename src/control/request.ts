@@ -1,0 +1,80 @@
+/** The body of a request: its type, its size, its text, its value. */
+
+import * as v from 'valibot';
+import { invalid } from './issues.ts';
+import { parseChainText } from '../core/chain/text.ts';
+import { fail, fault, ok, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+
+export interface BodyReader<Body> {
+  read(text: string): Result<Body>;
+  readonly schema: v.GenericSchema;
+  /** Whether the request may come without a body; `read` then gets an empty text. */
+  readonly optional: boolean;
+}
+
+export const jsonBody = <Schema extends v.GenericSchema>(
+  schema: Schema,
+  optional = false,
+): BodyReader<v.InferOutput<Schema>> => ({
+  schema,
+  optional,
+  read(text) {
+    const value = text === '' ? ok({}) : parseJson(text);
+    if (!value.ok) return value;
+    const parsed = v.safeParse(schema, value.value);
+    return parsed.success ? ok(parsed.output) : invalid(parsed.issues);
+  },
+});
+
+/** A mistake is told with its line and column; the rules are those of chain documents. */
+export function parseJson(text: string): Result<unknown> {
+  const parsed = parseChainText(text);
+  return parsed.ok ? parsed : { ok: false, fault: { ...fault('request.invalid', parsed.fault.message), ...issues(parsed.fault) } };
+}
+
+const LIMIT_BYTES = LIMITS.chainDocumentBytes;
+const JSON_TYPE = /^application\/json\s*(?:;|$)/i;
+
+/**
+ * Faults `request.media-type`, `request.too-large`, `request.invalid`. A form of another site can send
+ * a body only under the types of forms, so the demand for JSON also refuses those.
+ */
+export async function readText(request: Request, optional: boolean): Promise<Result<string>> {
+  const isJson = JSON_TYPE.test(request.headers.get('content-type') ?? '');
+  const encoding = request.headers.get('content-encoding') ?? 'identity';
+  if (encoding !== 'identity') return fail('request.media-type', 'Send the body without content-encoding.');
+  if (!isJson && !optional) return refuseType;
+
+  const bytes = await readBytes(request);
+  if (!bytes.ok) return bytes;
+  if (bytes.value.byteLength === 0 && optional) return ok('');
+  if (!isJson) return refuseType;
+  try {
+    return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes.value));
+  } catch {
+    return fail('request.invalid', 'The body is not UTF-8.');
+  }
+}
+
+const refuseType = fail('request.media-type', 'Send JSON, with the header content-type: application/json.');
+
+async function readBytes(request: Request): Promise<Result<Uint8Array>> {
+  const tooLarge = fail('request.too-large', `A body has at most ${LIMIT_BYTES} bytes.`);
+  if (Number(request.headers.get('content-length') ?? 0) > LIMIT_BYTES) return tooLarge;
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  // What content-length says is not believed: it may be absent beside chunked encoding.
+  for await (const chunk of request.body ?? []) {
+    total += chunk.byteLength;
+    if (total > LIMIT_BYTES) return tooLarge;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(total);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return ok(bytes);
+}
