@@ -5,7 +5,7 @@ import { invalid } from './issues.ts';
 import type { ControlPorts } from './ports.ts';
 import { readText, type BodyReader } from './request.ts';
 import { isReservedName } from '../core/chain/names.ts';
-import { fail, ok, type Issue, type Result } from '../core/errors.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
 
 export const API = '/_/api/v1';
 
@@ -43,6 +43,8 @@ interface Facts {
   readonly id: string;
   readonly tag: string;
   readonly summary: string;
+  /** `public`: answered without the admin key. */
+  readonly access?: 'public';
   readonly replies: Readonly<Partial<Record<Reply['status'], ReplyFacts>>>;
   /** Codes of the faults that are its own; those that every endpoint may answer are left out. */
   readonly faults?: readonly string[];
@@ -92,15 +94,18 @@ export function endpoint<Path extends string, Body = undefined, Query extends Qu
   };
 }
 
-const NAME = /^(?=.{1,64}$)[a-z0-9]+(?:-[a-z0-9]+)*$/;
-const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/;
+/** By name of the parameter, what the path may hold in its place. */
+export const PARAMS = {
+  name: v.pipe(v.string(), v.regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/), v.maxLength(64)),
+  id: v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), v.maxLength(128)),
+};
 
 function parseParams<Path extends string>(
   { method, path }: { readonly method: Method; readonly path: Path },
   params: Readonly<Record<string, string>>,
 ): Result<Readonly<Record<ParamsOf<Path>, string>>> {
   for (const [key, value] of Object.entries(params)) {
-    if (key === 'name' ? NAME.test(value) && !isReservedName(value) : ID.test(value)) continue;
+    if (v.is(key === 'name' ? PARAMS.name : PARAMS.id, value) && !isReservedName(value)) continue;
     if (method !== 'PUT') return fail('request.not-found', `There is nothing named so at ${path}.`);
     const message = 'A name has lower-case words and digits joined by hyphens, at most 64 characters.';
     return fail('request.invalid', `The name in the address is not valid. ${message}`, {
@@ -114,6 +119,7 @@ function parseParams<Path extends string>(
 function parseQuery<Query extends QuerySchema>(schema: Query | undefined, url: URL): Result<v.InferOutput<Query>> {
   const given = Object.fromEntries(url.searchParams);
   const parsed = v.safeParse(schema ?? v.strictObject({}), given);
+  // Without a schema nothing of the query is read.
   return parsed.success ? ok(parsed.output as v.InferOutput<Query>) : invalid(parsed.issues, 'query');
 }
 
@@ -123,5 +129,3 @@ async function parseBody<Body>(reader: BodyReader<Body> | undefined, request: Re
   const text = await readText(request, reader.optional);
   return text.ok ? reader.read(text.value) : text;
 }
-
-export type { Issue };

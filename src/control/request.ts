@@ -1,9 +1,9 @@
 /** The body of a request: its type, its size, its text, its value. */
 
 import * as v from 'valibot';
-import { invalid } from './issues.ts';
+import { invalid, refuse } from './issues.ts';
 import { parseChainText } from '../core/chain/text.ts';
-import { fail, fault, ok, type Result } from '../core/errors.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 
 export interface BodyReader<Body> {
@@ -20,7 +20,7 @@ export const jsonBody = <Schema extends v.GenericSchema>(
   schema,
   optional,
   read(text) {
-    const value = text === '' ? ok({}) : parseJson(text);
+    const value = text === '' && optional ? ok({}) : parseJson(text);
     if (!value.ok) return value;
     const parsed = v.safeParse(schema, value.value);
     return parsed.success ? ok(parsed.output) : invalid(parsed.issues);
@@ -28,9 +28,9 @@ export const jsonBody = <Schema extends v.GenericSchema>(
 });
 
 /** A mistake is told with its line and column; the rules are those of chain documents. */
-export function parseJson(text: string): Result<unknown> {
+function parseJson(text: string): Result<unknown> {
   const parsed = parseChainText(text);
-  return parsed.ok ? parsed : { ok: false, fault: { ...fault('request.invalid', parsed.fault.message), ...issues(parsed.fault) } };
+  return parsed.ok ? parsed : refuse('request.invalid', parsed.fault.issues ?? []);
 }
 
 const LIMIT_BYTES = LIMITS.chainDocumentBytes;

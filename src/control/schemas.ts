@@ -7,7 +7,8 @@ export const instant = v.pipe(v.string(), v.isoTimestamp());
 
 export const listOf = <Item extends v.GenericSchema>(item: Item) => v.strictObject({ items: v.array(item) });
 
-export const settings = v.optional(v.record(v.string(), v.unknown()), {});
+/** Free-form members, e.g. the settings of a connection. */
+export const fields = v.optional(v.record(v.string(), v.unknown()), {});
 
 /** Unix milliseconds as ISO 8601. */
 export const iso = (milliseconds: number): string => new Date(milliseconds).toISOString();

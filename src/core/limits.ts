@@ -75,6 +75,17 @@ export const LIMITS = {
   /** How often, at most, a miss (an unknown path, source or key) makes an isolate ask D1. */
   configurationMissMilliseconds: 100,
 
+  /** A cron: five fields of lists; nobody writes more than a few dozen characters. */
+  cronCharacters: 256,
+  /** A tick that fires later than this was missed. An alarm may be a minute late. */
+  scheduleLateMilliseconds: 90_000,
+  /** Runs that one turn of the scheduler starts; the rest follows in further turns. */
+  ticksPerTurn: 1_000,
+  /** Missed ticks of one schedule in one turn, so that it does not hold up the others. */
+  ticksPerSchedule: 100,
+  /** Compiled schedules in memory, about 3 KB each. */
+  schedulesInMemory: 2_000,
+
   /** Runs of one page of a list. */
   runsPerPage: 100,
   /** Secrets of one webhook source; rotation needs two. */

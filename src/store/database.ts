@@ -53,6 +53,7 @@ export function isTaken(thrown: unknown, table: string): boolean {
 /** The fault for an exception of D1; undefined for any other. */
 export function storageFault(thrown: unknown): Fault | undefined {
   const cause = causeOf(thrown);
-  if (!(cause instanceof Error) || !/\bD1_[A-Z_]*ERROR\b/.test(cause.message)) return undefined;
-  return fault('storage.unavailable', 'The database did not answer; try again.', { detail: cause.message });
+  const message = cause instanceof Error ? cause.message : String(cause);
+  if (!(thrown instanceof DrizzleQueryError) && !/\bD1_[A-Z_]*ERROR\b/.test(message)) return undefined;
+  return fault('storage.unavailable', 'The database did not answer; try again.', { detail: message });
 }

@@ -11,7 +11,7 @@ import type { BatchItem } from 'drizzle-orm/batch';
 import { connect, type Database } from './database.ts';
 import { runs } from './schema.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
-import type { RunRecord, RunStatus, RunSummary } from '../core/engine/record.ts';
+import type { RunRecord, RunStatus, RunSummary, ShownFault } from '../core/engine/record.ts';
 import { LIMITS } from '../core/limits.ts';
 
 export interface RunFilter {
@@ -32,6 +32,9 @@ type RunRow = typeof runs.$inferInsert;
 
 /** D1 binds at most 100 parameters a statement. */
 const ROWS_PER_STATEMENT = Math.floor(100 / 11);
+
+/** A row takes 2 MB; the record has most of it. */
+const ERROR_BYTES = 64 * 1024;
 
 const TOO_LARGE = '[too large to keep]';
 
@@ -73,21 +76,32 @@ const upsert = (database: Database, rows: RunRow[]) =>
 function rowOf(summary: RunSummary, record: RunRecord | undefined): RunRow {
   const { id, chain, version, trigger, triggerType, mode, status, createdAt, endedAt, error } = summary;
   const row = { id, chain, version, trigger, triggerType, mode, status, createdAt };
-  return { ...row, endedAt: endedAt ?? null, error: error ?? null, record: record === undefined ? null : kept(record) };
+  return {
+    ...row,
+    endedAt: endedAt ?? null,
+    error: shortened(error),
+    record: record === undefined ? null : kept(record),
+  };
 }
+
+/** An error may carry an upstream's reply; a row that D1 refuses would keep its whole batch from being saved. */
+const shortened = (error: ShownFault | undefined): RunRow['error'] => {
+  if (error === undefined) return null;
+  const { data: _data, issues: _issues, ...core } = error;
+  return fits(error, ERROR_BYTES) ? error : core;
+};
 
 function kept({ input, output, steps }: RunRecord): RunRow['record'] {
   const whole = { input, output, steps };
-  if (fits(whole)) return whole;
+  if (fits(whole, LIMITS.runRecordBytes)) return whole;
   const without = { input: TOO_LARGE, output: TOO_LARGE, steps: steps.map((step) => ({ ...step, output: TOO_LARGE })) };
-  return fits(without) ? without : null;
+  return fits(without, LIMITS.runRecordBytes) ? without : null;
 }
 
 /** Texts of a third of the bound fit in any alphabet, and need not be encoded to know it. */
-function fits(value: unknown): boolean {
+function fits(value: unknown, bytes: number): boolean {
   const text = JSON.stringify(value);
-  if (text.length * 3 <= LIMITS.runRecordBytes) return true;
-  return text.length <= LIMITS.runRecordBytes && new TextEncoder().encode(text).byteLength <= LIMITS.runRecordBytes;
+  return text.length * 3 <= bytes || (text.length <= bytes && new TextEncoder().encode(text).byteLength <= bytes);
 }
 
 /**

@@ -1,0 +1,132 @@
+/** Chains: publish, read, remove. */
+
+import * as v from 'valibot';
+import { publish } from './publish.ts';
+import { API, endpoint } from '../endpoint.ts';
+import type { BodyReader } from '../request.ts';
+import { instant, iso, listOf } from '../schemas.ts';
+import { parseChainText } from '../../core/chain/text.ts';
+import type { TriggerPlan } from '../../core/chain/plan.ts';
+import { fail, ok } from '../../core/errors.ts';
+import { listChains, listChainVersions, loadChainVersion, removeChain, type ChainSummary } from '../../store/chains.ts';
+
+const TAG = 'Chains';
+const PATH = `${API}/chains/{name}`;
+
+const chainDocument: BodyReader<unknown> = {
+  read: parseChainText,
+  schema: v.pipe(v.record(v.string(), v.unknown()), v.description('A chain document; `name` may be left out.')),
+  optional: false,
+};
+
+const summary = { name: v.string(), version: v.pipe(v.number(), v.integer()), hash: v.string(), createdAt: instant };
+
+const published = v.strictObject({
+  name: v.string(),
+  version: v.pipe(v.number(), v.integer()),
+  hash: v.pipe(v.string(), v.description('SHA-256 of the canonical document.')),
+  urls: v.pipe(
+    v.array(v.strictObject({ trigger: v.string(), method: v.string(), url: v.string() })),
+    v.description('Where its triggers answer.'),
+  ),
+  warnings: v.pipe(
+    v.array(v.strictObject({ path: v.string(), message: v.string() })),
+    v.description('What is not there yet and will make runs fail.'),
+  ),
+});
+
+const show = ({ name, version, hash, createdAt }: ChainSummary) => ({ name, version, hash, createdAt: iso(createdAt) });
+
+function urlsOf(trigger: TriggerPlan, origin: string) {
+  if (trigger.type === 'http') return [{ trigger: trigger.name, method: trigger.method, url: origin + trigger.path }];
+  if (trigger.type !== 'webhook') return [];
+  return [{ trigger: trigger.name, method: 'POST', url: `${origin}/hooks/${trigger.source}` }];
+}
+
+const notFound = (name: string) => fail('chain.not-found', `There is no chain named ${name}.`);
+
+export const chains = [
+  endpoint({
+    id: 'publishChain',
+    tag: TAG,
+    summary: 'Publish a chain',
+    method: 'PUT',
+    path: PATH,
+    body: chainDocument,
+    replies: {
+      200: { description: 'The document is the active version already.', schema: published },
+      201: { description: 'It is a new version, and live.', schema: published },
+    },
+    faults: ['chain.invalid', 'chain.route-taken'],
+    async handle({ ports, actor, origin, params: { name }, body }) {
+      const result = await publish(ports, name, body, actor);
+      if (!result.ok) return result;
+      const { created, version, hash, plan, warnings } = result.value;
+      const urls = plan.triggers.flatMap((trigger) => urlsOf(trigger, origin));
+      return ok({
+        status: created ? 201 : 200,
+        body: { name, version, hash, urls, warnings },
+        location: `${API}/chains/${name}`,
+      });
+    },
+  }),
+
+  endpoint({
+    id: 'listChains',
+    tag: TAG,
+    summary: 'List the active chains',
+    method: 'GET',
+    path: `${API}/chains`,
+    replies: { 200: { description: 'Ordered by name.', schema: listOf(v.strictObject(summary)) } },
+    handle: async ({ ports }) => ok({ status: 200, body: { items: (await listChains(ports.db)).map(show) } }),
+  }),
+
+  endpoint({
+    id: 'getChain',
+    tag: TAG,
+    summary: 'Read the active version of a chain',
+    method: 'GET',
+    path: PATH,
+    replies: {
+      200: {
+        description: 'The document as it was published.',
+        schema: v.strictObject({ ...summary, document: v.record(v.string(), v.unknown()) }),
+      },
+    },
+    faults: ['chain.not-found'],
+    async handle({ ports, params: { name } }) {
+      const chain = await loadChainVersion(ports.db, name);
+      if (chain === undefined) return notFound(name);
+      return ok({ status: 200, body: { ...show(chain), document: chain.document } });
+    },
+  }),
+
+  endpoint({
+    id: 'listChainVersions',
+    tag: TAG,
+    summary: 'List the versions of a chain',
+    method: 'GET',
+    path: `${PATH}/versions`,
+    replies: { 200: { description: 'The newest first.', schema: listOf(v.strictObject(summary)) } },
+    faults: ['chain.not-found'],
+    async handle({ ports, params: { name } }) {
+      const versions = await listChainVersions(ports.db, name);
+      return versions.length === 0 ? notFound(name) : ok({ status: 200, body: { items: versions.map(show) } });
+    },
+  }),
+
+  endpoint({
+    id: 'removeChain',
+    tag: TAG,
+    summary: 'Remove a chain',
+    method: 'DELETE',
+    path: PATH,
+    replies: { 204: { description: 'Its triggers are gone; runs under way go on.' } },
+    faults: ['chain.not-found'],
+    async handle({ ports, actor, params: { name } }) {
+      if (!(await removeChain(ports.db, name, actor, ports.now()))) return notFound(name);
+      await ports.configurationChanged();
+      return ok({ status: 204 });
+    },
+  }),
+];

@@ -1,0 +1,64 @@
+/** From the text of a document to the active version of its chain. */
+
+import type { ControlPorts } from '../ports.ts';
+import { hashDocument } from '../../core/chain/canonical.ts';
+import { compileChain } from '../../core/chain/compile.ts';
+import type { Plan } from '../../core/chain/plan.ts';
+import { ok, type Issue, type Result } from '../../core/errors.ts';
+import { isObject } from '../../core/json.ts';
+import { publishChain } from '../../store/chains.ts';
+import { listConnections } from '../../store/connections.ts';
+import { listSources } from '../../store/sources.ts';
+import { OWNER } from '../../store/tenants.ts';
+import { refuse } from '../issues.ts';
+
+export interface Published {
+  readonly created: boolean;
+  readonly version: number;
+  readonly hash: string;
+  readonly plan: Plan;
+  /** What is not there yet and will make runs fail. */
+  readonly warnings: readonly Issue[];
+}
+
+/** Faults `chain.invalid`, `chain.route-taken`. Resolves when the version is live in this isolate. */
+export async function publish(
+  ports: ControlPorts,
+  name: string,
+  given: unknown,
+  actor: string,
+): Promise<Result<Published>> {
+  const document = isObject(given) && !Object.hasOwn(given, 'name') ? { name, ...given } : given;
+  const compiled = compileChain(document, ports.catalogue);
+  if (!compiled.ok) return compiled;
+  const plan = compiled.value;
+  if (plan.name !== name) {
+    const message = `The document is named "${plan.name}", the address "${name}"; make them equal, or leave the name out.`;
+    return refuse('chain.invalid', [{ path: 'name', message }]);
+  }
+  const hash = await hashDocument(document);
+  const routes = plan.triggers.filter((trigger) => trigger.type === 'http');
+  const published = await publishChain(ports.db, { name, document, hash, routes, actor, now: ports.now() });
+  if (!published.ok) return published;
+  // Also where nothing was stored: an earlier attempt may have died between storing and telling.
+  await ports.configurationChanged();
+  return ok({ ...published.value, hash, plan, warnings: await warningsOf(ports.db, plan) });
+}
+
+async function warningsOf(db: D1Database, plan: Plan): Promise<Issue[]> {
+  const [connections, sources] = await Promise.all([listConnections(db, OWNER), listSources(db)]);
+  const connectionNames = new Set(connections.map((connection) => connection.name));
+  const sourceNames = new Set(sources.map((source) => source.name));
+  return [
+    ...plan.triggers.flatMap((trigger) => {
+      if (trigger.type !== 'webhook' || sourceNames.has(trigger.source)) return [];
+      const message = `There is no webhook source "${trigger.source}" yet; PUT /_/api/v1/sources/${trigger.source} makes it.`;
+      return [{ path: `triggers.${trigger.name}.source`, message }];
+    }),
+    ...plan.steps.flatMap(({ id, connection }) => {
+      if (connection === undefined || connectionNames.has(connection)) return [];
+      const message = `There is no connection "${connection}" yet; PUT /_/api/v1/connections/${connection} makes it.`;
+      return [{ path: `steps.${id}.connection`, message }];
+    }),
+  ];
+}

@@ -1,0 +1,114 @@
+/** The management API under `/_/api/v1`, and `/_/health`. */
+
+import { Hono } from 'hono';
+import { chains } from './chains/index.ts';
+import { connections } from './connections/index.ts';
+import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
+import { refusal } from './guard.ts';
+import { health } from './health/index.ts';
+import { keys } from './keys/index.ts';
+import { openApiDocument } from './openapi.ts';
+import type { ControlPorts } from './ports.ts';
+import { runs } from './runs/index.ts';
+import { sources } from './sources/index.ts';
+import * as v from 'valibot';
+import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
+import { storageFault } from '../store/database.ts';
+
+const openApi = endpoint({
+  id: 'getOpenApi',
+  tag: 'Health',
+  summary: 'Read this document',
+  access: 'public',
+  method: 'GET',
+  path: `${API}/openapi.json`,
+  replies: { 200: { description: 'OpenAPI 3.1.', schema: v.record(v.string(), v.unknown()) } },
+  handle: async () => ok({ status: 200, body: apiDocument() }),
+});
+
+/** Every operation that the API has. */
+export const endpoints: readonly Endpoint[] = [
+  ...health,
+  openApi,
+  ...chains,
+  ...runs,
+  ...sources,
+  ...connections,
+  ...keys,
+];
+
+let document: Record<string, unknown> | undefined;
+
+/** The OpenAPI document, made when it is first asked for. */
+export const apiDocument = (): Record<string, unknown> => (document ??= openApiDocument(endpoints));
+
+/** @param portsOf called once for each request; it must not wait */
+export function createControl<Bindings extends object>(
+  portsOf: (env: Bindings, ctx: Pick<ExecutionContext, 'waitUntil'>) => ControlPorts,
+): Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }> {
+  const app = new Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }>();
+
+  const register = (item: Endpoint) =>
+    app.on(item.method, item.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
+      const result = await item.answer(c.req.raw, c.req.param(), c.get('ports'));
+      return result.ok ? respond(result.value) : refuse(result.fault);
+    });
+
+  app.use(async (c, next) => {
+    c.set('ports', portsOf(c.env, c.executionCtx));
+    await next();
+  });
+  for (const item of endpoints) if (item.access === 'public') register(item);
+  // Whatever is registered from here on, and whatever is not there at all, is behind the key.
+  app.use(async (c, next) => {
+    const reason = await refusal(c.req.raw, c.get('ports').adminKey);
+    if (reason !== undefined) return refuse(reason);
+    return next();
+  });
+  for (const item of endpoints) if (item.access !== 'public') register(item);
+  app.notFound((c) => unrouted(c.req.method, c.req.path));
+  app.onError((thrown) => refuse(faultFrom(thrown)));
+  return app;
+}
+
+const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+
+function respond({ status, body, location }: Reply): Response {
+  const headers = { ...HEADERS, ...(location === undefined ? {} : { location }) };
+  return body === undefined ? new Response(null, { status, headers }) : Response.json(body, { status, headers });
+}
+
+function refuse(value: Fault): Response {
+  if (value.detail !== undefined) console.error(`control: ${value.code}`, value.detail);
+  const response = problemResponse(value);
+  for (const [name, content] of Object.entries(HEADERS)) response.headers.set(name, content);
+  return response;
+}
+
+function faultFrom(thrown: unknown): Fault {
+  if (thrown instanceof FaultError) return thrown.fault;
+  return (
+    storageFault(thrown) ??
+    fault('internal.unexpected', 'Something unexpected happened; the log of the gateway tells more.', {
+      detail: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+    })
+  );
+}
+
+/** The answer where no endpoint has both this path and this method. */
+function unrouted(method: string, path: string): Response {
+  const allowed = new Set(endpoints.filter((item) => isAt(item, path)).map((item) => item.method as string));
+  if (allowed.size === 0) return refuse(fault('request.not-found', `There is nothing at ${path}.`));
+  if (allowed.has('GET')) allowed.add('HEAD');
+  const allow = [...allowed, 'OPTIONS'].join(', ');
+  const response =
+    method === 'OPTIONS' ? respond({ status: 204 }) : refuse(fault('request.method', `${path} takes ${allow}.`));
+  response.headers.set('allow', allow);
+  return response;
+}
+
+function isAt({ path }: Endpoint, asked: string): boolean {
+  const parts = path.split('/');
+  const given = asked.split('/');
+  return parts.length === given.length && parts.every((part, index) => part.startsWith('{') || part === given[index]);
+}

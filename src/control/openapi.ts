@@ -1,0 +1,110 @@
+/** The OpenAPI 3.1 document of the management API, made from its endpoints. */
+
+import { toJsonSchema } from '@valibot/to-json-schema';
+import type * as v from 'valibot';
+import { PARAMS, type Endpoint } from './endpoint.ts';
+import { VERSION } from './health/version.ts';
+
+type Part = Record<string, unknown>;
+
+const PROBLEM = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'code', 'detail'],
+  properties: {
+    type: { type: 'string', format: 'uri' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    code: { type: 'string', description: 'Stable; decide by it, not by the texts.' },
+    detail: { type: 'string' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['path', 'message'],
+        properties: { path: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+};
+
+export function openApiDocument(endpoints: readonly Endpoint[]): Part {
+  const paths: Record<string, Part> = {};
+  for (const endpoint of endpoints) (paths[endpoint.path] ??= {})[endpoint.method.toLowerCase()] = operation(endpoint);
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Tidegate management API',
+      version: VERSION,
+      description:
+        'Chains, runs, webhook sources, connections and API keys of one gateway. Errors are RFC 9457 problems.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    security: [{ adminKey: [] }],
+    paths,
+    components: {
+      securitySchemes: { adminKey: { type: 'http', scheme: 'bearer' } },
+      schemas: { Problem: PROBLEM },
+      responses: {
+        Problem: {
+          description: 'The request failed.',
+          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+        },
+      },
+    },
+  };
+}
+
+function operation({ id, tag, summary, path, access, body, query, replies, faults }: Endpoint): Part {
+  const parameters = [...pathParameters(path), ...(query === undefined ? [] : queryParameters(query))];
+  const problem = { $ref: '#/components/responses/Problem' };
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    ...(faults === undefined
+      ? {}
+      : { description: `Problems of its own: ${faults.map((code) => `\`${code}\``).join(', ')}.` }),
+    ...(access === 'public' ? { security: [] } : {}),
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(body === undefined ? {} : { requestBody: { required: !body.optional, content: content(body.schema) } }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(replies).map(([status, { description, schema }]) => [
+          status,
+          { description, ...(schema === undefined ? {} : { content: content(schema) }) },
+        ]),
+      ),
+      default: problem,
+    },
+  };
+}
+
+const content = (schema: v.GenericSchema) => ({ 'application/json': { schema: jsonSchema(schema) } });
+
+const pathParameters = (path: string): Part[] =>
+  [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: jsonSchema(name === 'name' ? PARAMS.name : PARAMS.id),
+  }));
+
+function queryParameters(schema: v.GenericSchema): Part[] {
+  const { properties = {}, required = [] } = jsonSchema(schema);
+  return Object.entries(properties).map(([name, property]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    schema: property,
+  }));
+}
+
+/** As the client sends it: before the API's own conversions. */
+function jsonSchema(schema: v.GenericSchema) {
+  const { $schema: _dialect, ...rest } = toJsonSchema(schema, {
+    target: 'draft-2020-12',
+    typeMode: 'input',
+    errorMode: 'ignore',
+  });
+  return rest;
+}

@@ -1,0 +1,117 @@
+/** Webhook sources: who may send, and how that is verified. Secrets can only be replaced. */
+
+import * as v from 'valibot';
+import { API, endpoint } from '../endpoint.ts';
+import { jsonBody } from '../request.ts';
+import { fields, instant, iso, listOf } from '../schemas.ts';
+import { fail, ok } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
+import { prepareSource, schemeNames } from '../../core/webhook/index.ts';
+import { listSources, loadSource, removeSource, saveSource, type SourceRow } from '../../store/sources.ts';
+import { Secret } from '../../vault/secret.ts';
+import { sourceContext } from '../../vault/vault.ts';
+
+const TAG = 'Sources';
+const PATH = `${API}/sources/{name}`;
+
+const secretText = v.pipe(v.string(), v.minLength(1));
+
+const body = v.strictObject({
+  scheme: v.pipe(v.string(), v.description(`One of: ${schemeNames.join(', ')}.`)),
+  secret: v.optional(
+    v.pipe(
+      v.union([secretText, v.pipe(v.array(secretText), v.maxLength(LIMITS.sourceSecrets))]),
+      v.description('Never shown again. Several while the sender rotates: each of them is accepted.'),
+      v.transform((value) => new Secret(typeof value === 'string' ? [value] : value)),
+    ),
+  ),
+  settings: fields,
+});
+
+const shown = v.strictObject({
+  name: v.string(),
+  scheme: v.string(),
+  settings: v.record(v.string(), v.unknown()),
+  url: v.pipe(v.string(), v.description('Where the sender delivers to.')),
+  createdAt: instant,
+  updatedAt: instant,
+});
+
+const show = ({ name, scheme, settings, createdAt, updatedAt }: SourceRow, origin: string) => ({
+  name,
+  scheme,
+  settings,
+  url: `${origin}/hooks/${name}`,
+  createdAt: iso(createdAt),
+  updatedAt: iso(updatedAt),
+});
+
+const notFound = (name: string) => fail('source.not-found', `There is no webhook source named ${name}.`);
+
+export const sources = [
+  endpoint({
+    id: 'saveSource',
+    tag: TAG,
+    summary: 'Make or replace a webhook source',
+    method: 'PUT',
+    path: PATH,
+    body: jsonBody(body),
+    replies: {
+      200: { description: 'It was replaced.', schema: shown },
+      201: { description: 'It was made.', schema: shown },
+    },
+    faults: ['source.invalid', 'vault.closed'],
+    async handle({ ports, actor, origin, params: { name }, body: { scheme, secret, settings } }) {
+      const secrets = secret?.reveal() ?? [];
+      const prepared = await prepareSource({ name, scheme, secrets, settings });
+      if (!prepared.ok) return prepared;
+      if (!ports.vault.ok) return ports.vault;
+      const sealed = await ports.vault.value.seal(sourceContext(scheme, name), secrets);
+      const { row, created } = await saveSource(ports.db, { name, scheme, settings, sealed }, actor, ports.now());
+      await ports.configurationChanged();
+      return ok({ status: created ? 201 : 200, body: show(row, origin) });
+    },
+  }),
+
+  endpoint({
+    id: 'listSources',
+    tag: TAG,
+    summary: 'List the webhook sources',
+    method: 'GET',
+    path: `${API}/sources`,
+    replies: { 200: { description: 'Ordered by name, without secrets.', schema: listOf(shown) } },
+    async handle({ ports, origin }) {
+      const rows = await listSources(ports.db);
+      return ok({ status: 200, body: { items: rows.map((row) => show(row, origin)) } });
+    },
+  }),
+
+  endpoint({
+    id: 'getSource',
+    tag: TAG,
+    summary: 'Read a webhook source',
+    method: 'GET',
+    path: PATH,
+    replies: { 200: { description: 'Without secrets.', schema: shown } },
+    faults: ['source.not-found'],
+    async handle({ ports, origin, params: { name } }) {
+      const row = await loadSource(ports.db, name);
+      return row === undefined ? notFound(name) : ok({ status: 200, body: show(row, origin) });
+    },
+  }),
+
+  endpoint({
+    id: 'removeSource',
+    tag: TAG,
+    summary: 'Remove a webhook source',
+    method: 'DELETE',
+    path: PATH,
+    replies: { 204: { description: 'Its deliveries are refused from now on.' } },
+    faults: ['source.not-found'],
+    async handle({ ports, actor, params: { name } }) {
+      if (!(await removeSource(ports.db, name, actor, ports.now()))) return notFound(name);
+      await ports.configurationChanged();
+      return ok({ status: 204 });
+    },
+  }),
+];

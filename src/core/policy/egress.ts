@@ -1,0 +1,138 @@
+/**
+ * Which addresses the gateway may call: the one guard of all outgoing HTTP traffic.
+ *
+ * Guarantee: a URL whose host is, in any spelling, an address that is not globally routable, or a name
+ * that is only known inside a network, is refused unless the owner listed that host.
+ * Accepted weakness: the check is pure and resolves no names. A public name that points at a private
+ * address (`localtest.me`, `127.0.0.1.nip.io`, a rebinding name) passes here; it is the network of the
+ * runtime that must not reach private addresses (Cloudflare's does not; workerd: `allow = ["public"]`).
+ */
+
+import { fail, fault, FaultError, ok, type Result } from '../errors.ts';
+
+export interface EgressPolicy {
+  /** `host` where every port is allowed, `host:port` otherwise; IPv6 in brackets. */
+  readonly allowed: ReadonlySet<string>;
+}
+
+const ENTRY = /^(\[[0-9a-f:.]+\]|[^\s:/?#@*\\[\]]+)(?::(\d{1,5}))?$/i;
+
+/**
+ * @param allow `host` or `host:port`, separated by commas; a host must be named exactly
+ * @throws FaultError `internal.unexpected` for an entry that can never match: a guard that was not
+ *   understood must not start
+ */
+export function createEgressPolicy(allow: string): EgressPolicy {
+  const allowed = new Set<string>();
+  for (const entry of allow.split(',').map((part) => part.trim())) {
+    if (entry === '') continue;
+    const [, host = '', port] = ENTRY.exec(entry) ?? [];
+    if (host === '' || !URL.canParse(`http://${host}:${port ?? 80}`)) {
+      const fix = 'Write "host" or "host:port", separated by commas, IPv6 in brackets, without "*".';
+      throw new FaultError(fault('internal.unexpected', `"${entry}" in the egress allow list is no host. ${fix}`));
+    }
+    const name = withoutDot(new URL(`http://${host}`).hostname);
+    allowed.add(port === undefined ? name : `${name}:${Number(port)}`);
+  }
+  return { allowed };
+}
+
+/**
+ * The URL, parsed once and checked. A `URL` that is passed in is not copied.
+ * Fault `egress.refused` with the reason.
+ */
+export function checkUrl(policy: EgressPolicy, given: string | URL): Result<URL> {
+  const url = typeof given === 'string' ? parse(given) : given;
+  if (url === undefined) return refuse('The address is no absolute URL.');
+  const { protocol } = url;
+  if (protocol !== 'https:' && protocol !== 'http:') {
+    return refuse(`The scheme ${protocol} is not allowed; use https or http.`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    return refuse('An address may not hold a user name or password; use a connection.');
+  }
+  const host = withoutDot(url.hostname);
+  const reason = reasonAgainst(host);
+  if (reason === undefined) return ok(url);
+  const port = url.port === '' ? (protocol === 'https:' ? '443' : '80') : url.port;
+  if (policy.allowed.size > 0 && (policy.allowed.has(host) || policy.allowed.has(`${host}:${port}`))) return ok(url);
+  return refuse(`The host ${host} is ${reason}. The owner may list it in TIDEGATE_EGRESS_ALLOW.`);
+}
+
+const refuse = (message: string): Result<never> => fail('egress.refused', message);
+
+function parse(text: string): URL | undefined {
+  try {
+    return new URL(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `example.com.` is the same host as `example.com`; the parser keeps the dot. */
+const withoutDot = (host: string): string => (host.endsWith('.') ? host.replace(/\.+$/, '') : host);
+
+/** Domains that exist only inside a network: RFC 6761, RFC 6762 (appendix G), RFC 8375, ICANN's `internal`. */
+const LOCAL_DOMAINS: ReadonlySet<string> = new Set(
+  'localhost local localdomain internal intranet private corp home lan home.arpa'.split(' '),
+);
+
+/** Metadata services behind public names, which the ranges below cannot show. */
+const METADATA_HOSTS: ReadonlySet<string> = new Set([
+  'metadata.goog',
+  'metadata.packet.net',
+  'metadata.platformequinix.com',
+  'metadata.tencentyun.com',
+  'api.metadata.cloud.ibm.com',
+]);
+
+/** Why the host is refused; undefined for a public one. The parser has made addresses canonical. */
+function reasonAgainst(host: string): string | undefined {
+  if (host.startsWith('[')) return isPublicIPv6(host) ? undefined : 'not a public address';
+  const lastDot = host.lastIndexOf('.');
+  // A name without a dot is found only through a hosts file or a search domain: `metadata`, `ip6-localhost`.
+  if (lastDot === -1) return 'not a public name';
+  const first = host.charCodeAt(lastDot + 1);
+  if (first >= 48 && first <= 57) return isPublicIPv4(host) ? undefined : 'not a public address';
+  if (METADATA_HOSTS.has(host)) return 'a metadata service';
+  if (LOCAL_DOMAINS.has(host.slice(lastDot + 1)) || host.endsWith('.home.arpa')) return 'not a public name';
+  return undefined;
+}
+
+/** IANA's special-purpose registry, without those that are globally reachable, and Azure's metadata address. */
+const PRIVATE_IPV4 = (
+  '0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 ' +
+  '192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3 168.63.129.16/32'
+)
+  .split(' ')
+  .map((range) => {
+    const [address = '', bits = ''] = range.split('/');
+    const shift = 32 - Number(bits);
+    return { shift, prefix: ipv4Number(address) >>> shift };
+  });
+
+function ipv4Number(address: string): number {
+  let number = 0;
+  for (const part of address.split('.')) number = number * 256 + Number(part);
+  return number;
+}
+
+function isPublicIPv4(host: string): boolean {
+  const address = ipv4Number(host);
+  return !PRIVATE_IPV4.some(({ shift, prefix }) => address >>> shift === prefix);
+}
+
+/**
+ * Only native global unicast (2000::/3) is public. Outside of it lie loopback, link-local, unique local,
+ * multicast, and the IPv4-mapped, IPv4-compatible and NAT64 forms, which nobody writes for a public
+ * address. Inside of it are refused 2001::/23 (IETF protocols, with Teredo), 2001:db8::/32 and
+ * 3fff::/20 (documentation) and 2002::/16 (6to4).
+ */
+function isPublicIPv6(host: string): boolean {
+  const [one = '', two = ''] = host.slice(1).split(':');
+  const first = parseInt(one, 16) || 0;
+  const second = parseInt(two, 16) || 0;
+  if (first >>> 13 !== 1 || first === 0x2002) return false;
+  if (first === 0x2001) return second >= 0x200 && second !== 0xdb8;
+  return first !== 0x3fff || second >= 0x1000;
+}

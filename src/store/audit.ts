@@ -1,0 +1,8 @@
+/** The audit log: append-only, one line for each change that a person makes. */
+
+import { appendAudit, connect, type Audit } from './database.ts';
+
+/** For what is no change of the configuration; those write their line in their own transaction. */
+export async function recordAction(db: D1Database, audit: Audit): Promise<void> {
+  await appendAudit(connect(db), audit);
+}

@@ -1,0 +1,182 @@
+/** The management API over the real database and vault, with hand-made runs and connectors. */
+
+import { createExecutionContext } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import * as v from 'valibot';
+import { expect } from 'vitest';
+import type { Connector } from '../../../src/connectors/kit/types.ts';
+import { createControl, endpoints } from '../../../src/control/index.ts';
+import type { ControlPorts } from '../../../src/control/ports.ts';
+import type { ActionFacts } from '../../../src/core/chain/catalogue.ts';
+import { fail, ok } from '../../../src/core/errors.ts';
+import type { RunRecord } from '../../../src/core/engine/record.ts';
+import { listRuns, saveRuns } from '../../../src/store/runs.ts';
+import { createVault } from '../../../src/vault/vault.ts';
+
+export const ADMIN_KEY = 'admin-key-of-the-tests';
+export const ORIGIN = 'https://gateway.test';
+export const NOW = Date.parse('2026-05-01T12:00:00Z');
+export const db = env.DB;
+
+export const vault = createVault(`1:${btoa('k'.repeat(32))}`);
+
+const crm: Connector = {
+  name: 'crm',
+  title: 'CRM',
+  actions: {},
+  connection: {
+    required: true,
+    // Lets unknown fields pass, as a connector's author may; the API refuses them nevertheless.
+    settings: v.object({ url: v.pipe(v.string(), v.url()), region: v.optional(v.string()) }),
+    secrets: v.strictObject({ token: v.pipe(v.string(), v.startsWith('crm-')), refresh: v.optional(v.string()) }),
+  },
+};
+const plain: Connector = { name: 'plain', title: 'Without connections', actions: {} };
+
+const lookup: ActionFacts = {
+  name: 'crm.lookup',
+  effect: 'idempotent',
+  params: { type: 'object', properties: { id: { type: 'string' } }, additionalProperties: false },
+  connection: 'required',
+};
+
+/** Runs as the rest of the gateway would keep them: what is started is queued until it is cancelled. */
+function memoryRuns(): Pick<ControlPorts, 'startRun' | 'getRun' | 'listRuns' | 'cancelRun'> {
+  const runs = new Map<string, RunRecord>();
+  const noRun = (id: string) => fail('run.not-found', `There is no run ${id}.`);
+  return {
+    async startRun(chain, input) {
+      if (chain !== 'orders') return fail('chain.not-found', `There is no chain named ${chain}.`);
+      const id = `run_0_${runs.size + 1}`;
+      const run = runRecord(id, { input });
+      runs.set(id, run);
+      await saveRuns(db, [{ summary: run }]);
+      return ok({ id });
+    },
+    async getRun(id) {
+      const run = runs.get(id);
+      return run === undefined ? noRun(id) : ok(run);
+    },
+    listRuns: (filter) => listRuns(db, filter),
+    async cancelRun(id) {
+      const run = runs.get(id);
+      if (run === undefined) return noRun(id);
+      if (run.status === 'cancelled') return fail('run.ended', 'The run has ended.');
+      const cancelled = { ...run, status: 'cancelled' as const, endedAt: NOW + 1_000 };
+      runs.set(id, cancelled);
+      return ok(cancelled);
+    },
+  };
+}
+
+export const runRecord = (id: string, more?: Partial<RunRecord>): RunRecord => ({
+  id,
+  chain: 'orders',
+  version: 1,
+  trigger: 'manual',
+  triggerType: 'manual',
+  mode: 'durable',
+  status: 'queued',
+  createdAt: NOW,
+  endedAt: undefined,
+  error: undefined,
+  input: {},
+  output: undefined,
+  steps: [],
+  ...more,
+});
+
+export interface Called {
+  readonly status: number;
+  readonly headers: Headers;
+  /** The parsed body, or undefined where there is none. */
+  readonly body: Record<string, unknown> & { readonly items: readonly Record<string, unknown>[] };
+  readonly text: string;
+}
+
+export interface TestControl {
+  /** How often the configuration was said to have changed. */
+  readonly changes: () => number;
+  send(request: Request): Promise<Called>;
+  /** With the admin key; `path` is relative to the API, and `body` is sent as JSON. */
+  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Called>;
+}
+
+export function testControl(overrides: Partial<ControlPorts> = {}): TestControl {
+  let changes = 0;
+  const ports: ControlPorts = {
+    db,
+    vault,
+    catalogue: { action: (name) => (name === lookup.name ? lookup : undefined), names: [lookup.name] },
+    connectors: new Map([crm, plain].map((connector) => [connector.name, connector])),
+    adminKey: ADMIN_KEY,
+    now: () => NOW,
+    async configurationChanged() {
+      changes++;
+    },
+    ...memoryRuns(),
+    ...overrides,
+  };
+  const app = createControl(() => ports);
+
+  async function send(request: Request): Promise<Called> {
+    const response = await app.fetch(request, {}, createExecutionContext());
+    const text = await response.text();
+    const body = text === '' ? undefined : JSON.parse(text);
+    if (response.ok) expectDocumented(request, response.status, body);
+    else if (text !== '') expectProblem(response, body);
+    return { status: response.status, headers: response.headers, body, text };
+  }
+
+  return {
+    changes: () => changes,
+    send,
+    call: (method, path, body, headers = {}) =>
+      send(
+        new Request(`${ORIGIN}/_/api/v1${path}`, {
+          method,
+          headers: {
+            authorization: `Bearer ${ADMIN_KEY}`,
+            ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+            ...headers,
+          },
+          ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+        }),
+      ),
+  };
+}
+
+/** Holds every reply of every test to what the OpenAPI document says of it. */
+function expectDocumented(request: Request, status: number, body: unknown): void {
+  if (request.method === 'HEAD' || request.method === 'OPTIONS') return;
+  const { pathname } = new URL(request.url);
+  const called = endpoints.find(
+    (item) =>
+      item.method === request.method && new RegExp(`^${item.path.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(pathname),
+  );
+  const facts = Object.entries(called?.replies ?? {}).find(([code]) => code === String(status))?.[1];
+  if (facts === undefined) throw new Error(`${request.method} ${pathname} may not answer ${status}`);
+  if (facts.schema === undefined) expect(body).toBeUndefined();
+  else v.parse(facts.schema, body);
+}
+
+function expectProblem(response: Response, body: unknown): void {
+  expect(response.headers.get('content-type')).toBe('application/problem+json');
+  expect(body).toMatchObject({ status: response.status, code: expect.any(String), detail: expect.any(String) });
+}
+
+export const chainDocument = (name: string, more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  name,
+  triggers: { api: { type: 'http', method: 'POST', path: `/${name}/{id}` } },
+  steps: {},
+  output: { done: true },
+  ...more,
+});
+
+export const codeOf = (called: Called): unknown => called.body['code'];
+
+/** Empties every table. */
+export async function emptyDatabase(): Promise<void> {
+  const tables = 'chains chain_versions chain_routes runs sources connections api_keys configuration audit_log';
+  await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
+}

@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest';
+import { ADMIN_KEY, codeOf, ORIGIN, testControl } from './fixtures.ts';
+import { endpoints } from '../../../src/control/index.ts';
+import { fail } from '../../../src/core/errors.ts';
+
+const refuseAll = async () => {
+  throw new Error('A refused request reached the gateway.');
+};
+
+/** Any use of a port but the key is seen as a 500. */
+const control = testControl({
+  db: new Proxy({} as D1Database, { get: refuseAll }),
+  configurationChanged: refuseAll,
+  startRun: refuseAll,
+  getRun: refuseAll,
+  listRuns: refuseAll,
+  cancelRun: refuseAll,
+});
+
+const guarded = endpoints.filter((item) => item.access !== 'public');
+const addressOf = (path: string): string => ORIGIN + path.replace('{name}', 'orders').replace('{id}', 'run_0_1');
+
+/** As a working call would look, so that only the credential can be the reason to refuse. */
+const attempt = (method: string, url: string, headers: Record<string, string>) =>
+  control.send(
+    new Request(url, {
+      method,
+      headers: { 'content-type': 'application/json', ...headers },
+      ...(method === 'PUT' || method === 'POST' ? { body: '{}' } : {}),
+    }),
+  );
+
+const routes = guarded.map((item) => [item.method, item.path] as const);
+
+test('there are routes to guard', () => {
+  expect(routes.length).toBeGreaterThan(15);
+});
+
+test.each(routes)('%s %s without a key is 401', async (method, path) => {
+  const refused = await attempt(method, addressOf(path), {});
+  expect([refused.status, codeOf(refused)]).toEqual([401, 'auth.missing']);
+  expect(refused.headers.get('www-authenticate')).toBe('Bearer');
+});
+
+test.each(routes)('%s %s with a wrong key is 401', async (method, path) => {
+  const wrong = ['wrong', ADMIN_KEY.slice(0, -1), `${ADMIN_KEY}x`, ADMIN_KEY.toUpperCase(), 'undefined', '*'];
+  for (const key of wrong) {
+    const refused = await attempt(method, addressOf(path), { authorization: `Bearer ${key}` });
+    expect([refused.status, codeOf(refused)]).toEqual([401, 'auth.invalid']);
+  }
+});
+
+test.each(routes)('%s %s with the key under another scheme, or beside it, is 401', async (method, path) => {
+  for (const authorization of [ADMIN_KEY, `Basic ${btoa(`admin:${ADMIN_KEY}`)}`, 'Bearer', `Bearer x ${ADMIN_KEY}`]) {
+    expect((await attempt(method, addressOf(path), { authorization })).status).toBe(401);
+  }
+  const elsewhere = { cookie: `key=${ADMIN_KEY}`, 'x-api-key': ADMIN_KEY };
+  expect((await attempt(method, `${addressOf(path)}?key=${ADMIN_KEY}`, elsewhere)).status).toBe(401);
+});
+
+test.each(routes)('%s %s from a page of another site is 403, even with the key', async (method, path) => {
+  const authorization = `Bearer ${ADMIN_KEY}`;
+  for (const headers of [
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { origin: 'https://evil.test' },
+    { origin: 'null' },
+    { origin: `${ORIGIN}.evil.test` },
+  ]) {
+    const refused = await attempt(method, addressOf(path), { authorization, ...headers });
+    expect([refused.status, codeOf(refused)]).toEqual([403, 'auth.forbidden']);
+  }
+});
+
+test.each(['HEAD', 'OPTIONS', 'PATCH', 'PURGE'])('%s of any route without a key is 401', async (method) => {
+  for (const [, path] of routes) expect((await attempt(method, addressOf(path), {})).status).toBe(401);
+});
+
+test.each([
+  '/_/api/v1',
+  '/_/api/v1/',
+  '/_/api/v1/nothing',
+  '/_/api/v2/chains',
+  '/_/api/v1/chains/',
+  '/_/api/v1//chains',
+  '//_/api/v1/chains',
+  '/_/./api/v1/chains',
+  '/_/API/v1/chains',
+  '/_/api/v1/%63hains',
+  '/_/api%2fv1/chains',
+  '/_/api/v1/chains;x=1',
+  '/_/api/v1/chains?/_/health',
+  '/_/health/../api/v1/chains',
+  '/_/health/',
+  '/_/health%2f..%2fapi/v1/chains',
+  '/_/api/v1/openapi.json/../chains',
+  '/_/api/v1/openapi.json/',
+  '/_/api/v1/openapi.json%00',
+])('%s is behind the key', async (path) => {
+  expect((await attempt('GET', ORIGIN + path, {})).status).toBe(401);
+});
+
+test.each([undefined, ''])('with the admin key %j the API is closed, to an empty credential too', async (adminKey) => {
+  const closed = testControl({ adminKey });
+  for (const authorization of ['Bearer ', 'Bearer undefined', `Bearer ${ADMIN_KEY}`]) {
+    const refused = await closed.call('GET', '/chains', undefined, { authorization });
+    expect([refused.status, codeOf(refused)]).toEqual([503, 'auth.closed']);
+    expect(refused.body['detail']).toContain('TIDEGATE_ADMIN_KEY');
+  }
+});
+
+test('health and the OpenAPI document need no key, and no other method opens there', async () => {
+  for (const path of ['/_/health', '/_/api/v1/openapi.json']) {
+    expect((await control.send(new Request(ORIGIN + path))).status).toBe(200);
+    expect((await control.send(new Request(ORIGIN + path, { method: 'HEAD' }))).status).toBe(200);
+    expect((await control.send(new Request(ORIGIN + path, { method: 'POST' }))).status).toBe(401);
+  }
+});
+
+test('health answers where neither the key nor the vault is configured', async () => {
+  const bare = testControl({ adminKey: undefined, vault: fail('vault.closed', 'There is none.') });
+  const answered = await bare.send(new Request(`${ORIGIN}/_/health`));
+  expect(answered.body).toEqual({ status: 'ok', version: expect.stringMatching(/^\d+\.\d+\.\d+$/) });
+});
