@@ -9,6 +9,8 @@ export interface Template {
   readonly deterministic: boolean;
   /** The steps it refers to (`steps.<id>…`), each once, in order of appearance. */
   readonly steps: readonly string[];
+  /** The roots it refers to, e.g. `trigger`, where that can be told. */
+  readonly roots: readonly string[];
   /**
    * The value in a scope; a promise only where an expression had to be handed to the jsonata library.
    * @throws FaultError `expression.missing` | `expression.failed` | `expression.bounds`, also by rejection
