@@ -105,23 +105,14 @@ function compileOne(written: string, path: string, into: Collected): Evaluate | 
 function compileList(list: readonly unknown[], path: string, into: Collected, depth: number): Evaluate | undefined {
   const items = list.map((item, index) => compileValue(item, `${path}[${index}]`, into, depth + 1));
   if (items.every((item) => item === undefined)) return undefined;
+  const present = (values: readonly unknown[]): unknown[] => values.filter((value) => value !== undefined);
   return (scope) => {
-    const values = list.map((item, index) => items[index]?.(scope) ?? (items[index] === undefined ? item : undefined));
-    return settled(
-      values,
-      () => values.filter((value) => value !== undefined),
-      (late) => late.filter((value) => value !== undefined),
-    );
+    const values = list.map((item, index) => {
+      const evaluate = items[index];
+      return evaluate === undefined ? item : evaluate(scope);
+    });
+    return values.some((value) => value instanceof Promise) ? Promise.all(values).then(present) : present(values);
   };
-}
-
-function settled<T>(
-  values: readonly unknown[],
-  now: () => T,
-  later: (values: readonly unknown[]) => T,
-): T | Promise<T> {
-  for (const value of values) if (value instanceof Promise) return Promise.all(values).then(later);
-  return now();
 }
 
 function compileFields(

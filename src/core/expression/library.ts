@@ -29,15 +29,7 @@ export interface LibraryExpression {
 export function parseExpression(source: string): LibraryExpression {
   const expression = jsonata(source, GUARDS as never);
   const ast = expression.ast() as unknown as Node;
-  for (const node of nodesOf(ast)) {
-    if (node.type === 'regex' && node.value instanceof RegExp && canExplode(node.value.source)) {
-      throw {
-        code: 'unsafe-regex',
-        position: node.position,
-        message: `the regular expression ${String(node.value)} repeats a repetition and can take forever`,
-      };
-    }
-  }
+  refuseUnsafe(ast);
   expression.registerFunction('eval', () => {
     throw { code: 'D3120', message: '$eval is not available' };
   });
@@ -49,6 +41,23 @@ export function parseExpression(source: string): LibraryExpression {
       return plain(await expression.evaluate(input, bound));
     },
   };
+}
+
+/** What is not bounded or not contained at run time is refused before. */
+function refuseUnsafe(ast: Node): void {
+  const nodes = [...nodesOf(ast)];
+  for (const { type, value, position } of nodes) {
+    if (type !== 'regex' || !(value instanceof RegExp) || !canExplode(value.source)) continue;
+    const message = `the regular expression ${String(value)} repeats a repetition and can take forever`;
+    throw { code: 'unsafe-regex', position, message };
+  }
+  // A transform copies its input by whatever `$clone` is at that moment.
+  if (
+    nodes.some(({ type }) => type === 'transform') &&
+    nodes.some(({ type, value }) => type === 'variable' && value === 'clone')
+  ) {
+    throw { code: 'unsafe-clone', message: '$clone may not be used beside a transform' };
+  }
 }
 
 /** A replay sees the same time: `$now` and `$millis` are the run's. */

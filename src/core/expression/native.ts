@@ -19,8 +19,12 @@ const isPlain = (value: unknown): value is Record<string, unknown> =>
 
 /** Undefined where the library must do it all. */
 export function compileNative(node: Node): Native | undefined {
+  for (const key of MODIFIERS) if (node[key] !== undefined) return undefined;
   return COMPILERS[node.type]?.(node);
 }
+
+/** What a node may carry besides its own meaning: `(…)[0]`, `…{group}`, tail calls. */
+const MODIFIERS = ['predicate', 'stages', 'group', 'thunk', 'keepArray'];
 
 const literal: (node: Node) => Native =
   ({ value }) =>
@@ -229,7 +233,6 @@ function compileUnary(node: Node): Native | undefined {
 }
 
 function compileArray(node: Node): Native | undefined {
-  if (node['keepArray'] !== undefined) return undefined;
   const items: { readonly evaluate: Native; readonly nested: boolean }[] = [];
   for (const item of node.expressions ?? []) {
     const evaluate = compileNative(item);
@@ -352,8 +355,7 @@ const BUILT_INS: Readonly<Record<string, BuiltIn>> = {
 
 function compileFunction(node: Node): Native | undefined {
   const given = node.arguments ?? [];
-  if (node.procedure?.type !== 'variable' || node['thunk'] !== undefined || node['predicate'] !== undefined)
-    return undefined;
+  if (node.procedure?.type !== 'variable') return undefined;
   const name = `${String(node.procedure.value)}/${given.length}`;
   const apply = has.call(BUILT_INS, name) ? BUILT_INS[name] : undefined;
   const values = given.map((argument) => compileNative(argument));
