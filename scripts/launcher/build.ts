@@ -1,51 +1,97 @@
-/** Builds the Worker with wrangler, when its sources are newer than the last build. */
+/**
+ * The built Worker, made only when its sources have changed. Each build has a folder of its own, named by
+ * what it was made of, so that a running gateway never sees half of the next one.
+ */
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { LaunchProblem } from './problem.ts';
 
-export const ROOT = join(import.meta.dirname, '../..');
-
-/** Returns the path of the built module. @throws Error with wrangler's own words when the build fails */
-export function buildWorker(configPath: string, sources: readonly string[], outDirectory: string): string {
-  const script = join(outDirectory, 'index.js');
-  const stamp = join(outDirectory, 'sources.sha256');
-  const hash = hashOf(sources);
-  if (existsSync(script) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return script;
-  mkdirSync(outDirectory, { recursive: true });
-  const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js');
-  const built = spawnSync(
-    process.execPath,
-    [wrangler, 'deploy', '--dry-run', '--config', configPath, '--outdir', outDirectory],
-    {
-      cwd: ROOT,
-      encoding: 'utf8',
-      env: { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false', CI: '1' },
-    },
-  );
-  if (built.status !== 0) throw new Error(`The build failed:\n${built.stdout}${built.stderr}`);
-  writeFileSync(stamp, hash);
-  return script;
+export interface Build {
+  readonly scriptPath: string;
+  /** The Worker's options for miniflare, as JSON; see bindings.ts. */
+  readonly bindingsPath: string;
 }
 
-/** The gateway itself. */
-export const buildGateway = (): string =>
-  buildWorker(
-    join(ROOT, 'wrangler.toml'),
-    [join(ROOT, 'src'), join(ROOT, 'wrangler.toml'), join(ROOT, 'package-lock.json')],
-    join(ROOT, 'dist/worker'),
-  );
+const SOURCES = ['src', 'wrangler.toml', 'package-lock.json'];
+const KEEP_MILLISECONDS = 24 * 3_600_000;
 
-function hashOf(sources: readonly string[]): string {
+/**
+ * @param root the repository
+ * @param log gets one line when there is something to build
+ * @throws LaunchProblem with the compiler's output
+ */
+export async function buildWorker(root: string, log: (line: string) => void): Promise<Build> {
+  const folder = join(root, 'dist', 'gateway');
+  const directory = join(folder, await hashOf(root));
+  const build = { scriptPath: join(directory, 'index.js'), bindingsPath: join(directory, 'bindings.json') };
+  if (existsSync(directory)) return build;
+  log('Building the Worker');
+  const unfinished = `${directory}.${process.pid}`;
+  await mkdir(unfinished, { recursive: true });
+  try {
+    const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js');
+    await Promise.all([
+      run(root, [wrangler, 'deploy', '--dry-run', '--outdir', unfinished]),
+      run(root, [join(import.meta.dirname, 'bindings.ts'), 'wrangler.toml', join(unfinished, 'bindings.json')]),
+    ]);
+    // Another launcher may have been faster; its build is the same.
+    await rename(unfinished, directory).catch((error: unknown) => {
+      if (!existsSync(directory)) throw error;
+    });
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+  await removeOld(folder);
+  return build;
+}
+
+async function hashOf(root: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const file of sources.flatMap(filesOf).sort()) hash.update(file).update('\0').update(readFileSync(file));
-  return hash.digest('hex');
+  for (const source of SOURCES) {
+    for (const path of await filesOf(join(root, source)))
+      hash.update(`${path.slice(root.length)}\0`).update(await readFile(path));
+  }
+  return hash.digest('hex').slice(0, 16);
 }
 
-function filesOf(path: string): string[] {
-  if (path.endsWith('.toml') || path.endsWith('.json') || path.endsWith('.ts')) return [path];
-  return readdirSync(path, { recursive: true, withFileTypes: true })
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+/** Builds of a day ago: no gateway that runs one can need its files any more, except to restart after a crash. */
+async function removeOld(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path);
+    if (Date.now() - mtimeMs > KEEP_MILLISECONDS) await rm(path, { recursive: true, force: true });
+  }
+}
+
+function run(root: string, parameters: readonly string[]): Promise<void> {
+  // Both look up things on the network otherwise, and report to their maker.
+  const quiet = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false' };
+  const child = spawn(process.execPath, parameters, {
+    cwd: resolve(root),
+    env: { ...process.env, ...quiet },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  return new Promise((done, fail) => {
+    child.on('error', fail);
+    child.on('close', (code) => {
+      if (code === 0) done();
+      else fail(new LaunchProblem(`The Worker could not be built.\n${output.trim()}`));
+    });
+  });
 }

@@ -1,123 +1,117 @@
-/** Starts a gateway on this machine: secrets, migrations, workerd, sweep, clock. Used by `npm start`, tests and benches. */
+/** A gateway on one machine, from nothing to the first answer: for `npm start`, tests and benches. */
 
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createServer } from 'node:net';
-import { buildGateway, ROOT } from './build.ts';
+import * as v from 'valibot';
+import { buildWorker } from './build.ts';
+import { allowedNetworks } from './egress.ts';
 import { lockDirectory } from './lock.ts';
 import { migrate } from './migrate.ts';
-import { publishSamples, sampleLines, startRates } from './samples.ts';
-import { makeAdminKey, makeMasterKey, makeWebhookSecret, secretFile } from './secrets.ts';
-import { startWorker } from './worker.ts';
+import { everyMinute } from './minutes.ts';
+import { checkPort } from './port.ts';
+import { publishSamples, type Sample } from './samples.ts';
+import { readSecrets } from './secrets.ts';
+import { readBindings, startWorker, type RunningWorker } from './worker.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
 
 export interface LaunchOptions {
-  readonly host?: string;
-  /** 0 for any free port. */
+  /** 0 takes a free one. */
   readonly port: number;
   readonly dataDirectory: string;
-  readonly samples?: boolean;
-  /** Over the environment of the process. */
+  readonly host?: string;
+  /** Where `TIDEGATE_*` variables are read; nothing else of it is. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly samples?: boolean;
+  /** The repository; only tests of the launcher itself use another. */
+  readonly root?: string;
   readonly log?: (line: string) => void;
 }
 
 export interface Gateway {
   readonly url: string;
   readonly adminKey: string;
-  readonly adminKeyPath: string;
-  readonly sampleLines: readonly string[];
-  /** Runs the cron trigger now. */
-  tick(): Promise<void>;
+  readonly adminKeyPlace: string;
+  readonly samples: readonly Sample[];
+  readonly worker: RunningWorker;
+  /** Runs the cron trigger now; otherwise it runs at the start of each minute. */
+  runScheduled(): Promise<void>;
+  /** Builds the sources again and runs what came of it. */
+  rebuild(): Promise<void>;
   stop(): Promise<void>;
 }
 
-const MINUTE_MILLISECONDS = 60_000;
-
-/** Hosts of `npm run services`; see scripts/services.ts. */
-export const SERVICE_HOSTS = ['127.0.0.1:8791', '127.0.0.1:8792', '127.0.0.1:8793'];
-
-/** @throws Error when the port is taken, the folder in use, or the build fails */
+/** @throws LaunchProblem where the user can mend what is wrong */
 export async function launch(options: LaunchOptions): Promise<Gateway> {
-  const { host = '127.0.0.1', port, samples = false, log = console.error } = options;
-  const env = { ...process.env, ...options.env };
+  const { host = '127.0.0.1', env = process.env, root = ROOT, log = () => undefined } = options;
   const directory = resolve(options.dataDirectory);
-  await checkPort(host, port);
+  const port = await checkPort(host, options.port);
+  const secrets = readSecrets(directory, env);
   const unlock = lockDirectory(directory);
   try {
-    const admin = secretFile(directory, 'admin-key', makeAdminKey);
-    const master = secretFile(directory, 'master-key', makeMasterKey);
-    const stripe = samples ? secretFile(directory, 'stripe-secret', makeWebhookSecret) : undefined;
-    const rates = samples ? await startRates() : undefined;
-    const allowed = [env['TIDEGATE_EGRESS_ALLOW'] ?? '', ...(rates ? [rates.host, ...SERVICE_HOSTS] : [])];
-    const adminKey = env['TIDEGATE_ADMIN_KEY'] || admin.value;
-    const worker = await startWorker({
-      configPath: join(ROOT, 'wrangler.toml'),
-      scriptPath: buildGateway(),
-      stateDirectory: join(directory, 'state'),
-      host,
-      port,
-      variables: {
-        TIDEGATE_ADMIN_KEY: adminKey,
-        TIDEGATE_MASTER_KEY: env['TIDEGATE_MASTER_KEY'] || master.value,
-        TIDEGATE_EGRESS_ALLOW: allowed.filter((entry) => entry !== '').join(','),
-        // One thread serves all objects here, so more of them are slower than one.
-        TIDEGATE_RUN_SHARDS: env['TIDEGATE_RUN_SHARDS'] || '1',
-      },
-      log,
-    });
-    await migrate(await worker.miniflare.getD1Database('DB'));
-    const { scheduled } = await worker.miniflare.getWorker();
-    const tick = async (): Promise<void> => {
-      await scheduled({ cron: '* * * * *', scheduledTime: new Date() });
+    const stateDirectory = join(directory, 'state');
+    mkdirSync(stateDirectory, { recursive: true });
+    const build = await buildWorker(root, log);
+    for (const name of await migrate(stateDirectory, databaseId(readBindings(build)), join(root, 'migrations'))) {
+      log(`Applied the migration ${name}`);
+    }
+    const egressAllow = env['TIDEGATE_EGRESS_ALLOW'] ?? '';
+    const variables = {
+      TIDEGATE_ADMIN_KEY: secrets.adminKey,
+      TIDEGATE_MASTER_KEY: secrets.masterKey,
+      TIDEGATE_EGRESS_ALLOW: egressAllow,
+      // One thread serves them all here, and each object syncs its own file.
+      TIDEGATE_RUN_SHARDS: env['TIDEGATE_RUN_SHARDS'] ?? '1',
     };
-    // The sweep at start takes up unfinished runs without waiting for a request.
-    await tick();
-    const clock = startClock(
-      () => void tick().catch((thrown: unknown) => log(`the cron trigger failed: ${String(thrown)}`)),
-    );
-    if (rates && stripe) await publishSamples({ url: worker.url, adminKey }, rates.host, stripe.value);
-    const files = { adminKeyPath: admin.path, stripeSecretPath: stripe?.path ?? '' };
-    return {
-      url: worker.url,
-      adminKey,
-      adminKeyPath: admin.path,
-      sampleLines: samples ? sampleLines(worker.url, files) : [],
-      tick,
-      stop: async () => {
-        clock.stop();
-        rates?.close();
-        await worker.stop();
-        unlock();
-      },
-    };
-  } catch (thrown) {
+    const networks = await allowedNetworks(egressAllow, log);
+    const worker = await startWorker({ build, stateDirectory, directory, host, port, variables, networks, log });
+    return await open(worker, { ...secrets, log, samples: options.samples ?? true, root, unlock });
+  } catch (error) {
     unlock();
-    throw thrown;
+    throw error;
   }
 }
 
-async function checkPort(host: string, port: number): Promise<void> {
-  const probe = createServer();
-  await new Promise<void>((done, failed) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE') return failed(error);
-      return failed(new Error(`Port ${port} on ${host} is taken. Choose another: npm start -- --port ${port + 1}`));
-    });
-    probe.listen(port, host, () => probe.close(() => done()));
-  });
+interface Opening {
+  readonly adminKey: string;
+  readonly adminKeyPlace: string;
+  readonly samples: boolean;
+  readonly root: string;
+  readonly log: (line: string) => void;
+  readonly unlock: () => void;
 }
 
-/** Cron triggers never fire by themselves on this runtime: each full minute, as on Cloudflare. */
-function startClock(tick: () => void): { stop(): void } {
-  let timer: NodeJS.Timeout;
-  const arm = (): void => {
-    timer = setTimeout(
-      () => {
-        tick();
-        arm();
-      },
-      MINUTE_MILLISECONDS - (Date.now() % MINUTE_MILLISECONDS),
-    );
+async function open(worker: RunningWorker, opening: Opening): Promise<Gateway> {
+  const { adminKey, adminKeyPlace, root, log } = opening;
+  const { url, miniflare } = worker;
+  let isStopping = false;
+  const runScheduled = async (): Promise<void> => {
+    try {
+      await (await miniflare.getWorker()).scheduled({ cron: '* * * * *', scheduledTime: new Date() });
+    } catch (error) {
+      if (!isStopping) log(`The scheduled sweep failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
   };
-  arm();
-  return { stop: () => clearTimeout(timer) };
+  // Finds the runs and schedules that the last process left unfinished, without waiting for a request.
+  void runScheduled();
+  const stopMinutes = everyMinute(runScheduled);
+  const gateway = { url, adminKey, adminKeyPlace };
+  const published = opening.samples ? await publishSamples(join(root, 'templates'), gateway, log) : [];
+  return {
+    ...gateway,
+    worker,
+    samples: published,
+    runScheduled,
+    rebuild: async () => worker.replace(await buildWorker(root, log)),
+    async stop() {
+      isStopping = true;
+      stopMinutes();
+      await worker.stop();
+      opening.unlock();
+    },
+  };
 }
+
+const bindingsSchema = v.object({ d1Databases: v.object({ DB: v.object({ id: v.string() }) }) });
+
+const databaseId = (bindings: unknown): string => v.parse(bindingsSchema, bindings).d1Databases.DB.id;

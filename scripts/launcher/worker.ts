@@ -3,24 +3,23 @@
  * dev` and miniflare put in front (it costs ten times the latency).
  */
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
-import { unstable_getMiniflareWorkerOptions } from 'wrangler';
-
-const SETPRIV = '/usr/bin/setpriv';
+import type { Build } from './build.ts';
+import { guardWorkerd } from './workerd.ts';
 
 export interface WorkerOptions {
-  /** The wrangler.toml that names the bindings. */
-  readonly configPath: string;
-  /** The built module. */
-  readonly scriptPath: string;
+  readonly build: Build;
   /** Where D1 and the objects are kept. */
   readonly stateDirectory: string;
+  /** For the launcher's own small files. */
+  readonly directory: string;
   readonly host: string;
   readonly port: number;
   readonly variables: Readonly<Record<string, string>>;
+  /** What the Worker may connect to, for workerd's `network` service: `public` and address ranges. */
+  readonly networks: readonly string[];
   /** What the Worker logs, a line at a time. */
   readonly log: (line: string) => void;
 }
@@ -28,50 +27,79 @@ export interface WorkerOptions {
 export interface RunningWorker {
   readonly url: string;
   readonly miniflare: Miniflare;
-  stop(): Promise<void>;
+  /** Of the workerd process that runs now. */
+  pid(): number | undefined;
+  /** Runs another build on the same port and data. */
+  replace(build: Build): Promise<void>;
+  /** Lets requests under way end, but not for longer than this. */
+  stop(drainMilliseconds?: number): Promise<void>;
 }
+
+const DRAIN_MILLISECONDS = 3_000;
+const NAME = 'tidegate';
 
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  tieWorkerdToParent(options.stateDirectory);
-  const { workerOptions } = unstable_getMiniflareWorkerOptions(options.configPath);
-  const { modulesRules: _rules, ...bindings } = workerOptions;
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      cf: false,
-      telemetry: { enabled: false },
-      log: new Log(LogLevel.ERROR),
-      resourcePersistencePath: options.stateDirectory,
-      handleStructuredLogs: ({ message }: { message: string }) => options.log(message),
-      workers: [
-        {
-          ...bindings,
-          name: 'tidegate',
-          rootPath: dirname(resolve(options.scriptPath)),
-          scriptPath: resolve(options.scriptPath),
-          modules: true,
-          bindings: { ...bindings.bindings, ...options.variables },
-          // Otherwise every outgoing request passes through one more Worker, which costs a third of a chain.
-          stripCfConnectingIp: false,
-          unsafeDirectSockets: [{ host: options.host, port: options.port }],
-        },
-      ],
-    }),
-  );
-  await miniflare.ready;
-  const url = await miniflare.unsafeGetDirectURL('tidegate');
-  return { url: url.origin, miniflare, stop: () => miniflare.dispose() };
+  const guard = guardWorkerd(options.directory);
+  const optionsOf = (build: Build) => miniflareOptions({ ...options, build }, guard.environment);
+  const miniflare = new Miniflare(optionsOf(options.build));
+  const stop = async (drainMilliseconds = DRAIN_MILLISECONDS): Promise<void> => {
+    await guard.drain(drainMilliseconds);
+    await miniflare.dispose();
+    await guard.release();
+  };
+  try {
+    await miniflare.ready;
+  } catch (error) {
+    await stop(0).catch(() => undefined);
+    throw error;
+  }
+  const { origin } = await miniflare.unsafeGetDirectURL(NAME);
+  return { url: origin, miniflare, pid: guard.pid, replace: (build) => miniflare.setOptions(optionsOf(build)), stop };
 }
 
-/**
- * workerd outlives a launcher that is killed, and would keep the port and the data. Linux ends it with its
- * parent where `setpriv` (of util-linux) is there to ask for that.
- */
-function tieWorkerdToParent(directory: string): void {
-  if (process.env['MINIFLARE_WORKERD_PATH'] !== undefined || !existsSync(SETPRIV)) return;
-  // The package's `workerd.bin` is the native program; `bin/workerd` is a script that starts it as a child.
-  const { default: workerd } = createRequire(import.meta.url)('workerd') as { default: string };
-  const wrapper = resolve(directory, 'workerd.sh');
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(wrapper, `#!/bin/sh\nexec ${SETPRIV} --pdeathsig KILL -- '${workerd}' "$@"\n`, { mode: 0o755 });
-  process.env['MINIFLARE_WORKERD_PATH'] = wrapper;
+/** The database ids and all else that wrangler.toml binds, as bindings.ts wrote it. */
+export function readBindings(build: Build): { readonly [key: string]: unknown } {
+  return JSON.parse(readFileSync(build.bindingsPath, 'utf8'));
+}
+
+function miniflareOptions(options: WorkerOptions, runtimeEnvironment: Readonly<Record<string, string>>) {
+  const { build, log } = options;
+  const network = { network: networkService(options.networks) };
+  return convertV4MiniflareOptions({
+    cf: false,
+    telemetry: { enabled: false },
+    log: new Log(LogLevel.ERROR),
+    resourcePersistencePath: options.stateDirectory,
+    handleStructuredLogs: ({ message }) => log(message),
+    unsafeRuntimeEnv: runtimeEnvironment,
+    workers: [
+      {
+        ...readBindings(build),
+        name: NAME,
+        rootPath: dirname(build.scriptPath),
+        scriptPath: build.scriptPath,
+        modules: true,
+        bindings: options.variables,
+        unsafeDirectSockets: [{ host: options.host, port: options.port }],
+        // The Worker's way out. It is guarded, and half as fast again as the global `fetch`, which passes
+        // through a Worker of miniflare's.
+        serviceBindings: { EGRESS: network },
+        // What uses the global `fetch` all the same comes out at the same guard.
+        outboundService: { name: 'egress' },
+      },
+      {
+        name: 'egress',
+        modules: true,
+        script: 'export default { fetch: (request, env) => env.NETWORK.fetch(request) }',
+        compatibilityDate: '2026-10-23',
+        serviceBindings: { NETWORK: network },
+      },
+    ],
+  });
+}
+
+function networkService(allow: readonly string[]) {
+  const certificates = process.env['NODE_EXTRA_CA_CERTS'];
+  const trustedCertificates = certificates === undefined ? [] : [readFileSync(certificates, 'utf8')];
+  return { allow: [...allow], deny: [], tlsOptions: { trustBrowserCas: true, trustedCertificates } };
 }
