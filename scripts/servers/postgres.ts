@@ -28,7 +28,7 @@ export async function start(options: ServerOptions): Promise<PostgresServer> {
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C'],
     // Test data need not survive a power cut, and no socket file is left behind.
-    postgresFlags: ['-h', '127.0.0.1', '-c', 'fsync=off', '-c', 'unix_socket_directories='],
+    postgresFlags: ['-h', '127.0.0.1', '-c', 'timezone=UTC', '-c', 'fsync=off', '-c', 'unix_socket_directories='],
     onLog: (line) => log.push(String(line)),
     onError: (line) => log.push(String(line)),
   });

@@ -1,6 +1,7 @@
 /** The management API under `/_/api/v1`, and `/_/health`. */
 
 import { Hono } from 'hono';
+import * as v from 'valibot';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
@@ -11,7 +12,6 @@ import { openApiDocument } from './openapi.ts';
 import type { ControlPorts } from './ports.ts';
 import { runs } from './runs/index.ts';
 import { sources } from './sources/index.ts';
-import * as v from 'valibot';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { storageFault } from '../store/database.ts';
 
@@ -97,7 +97,7 @@ function faultFrom(thrown: unknown): Fault {
 
 /** The answer where no endpoint has both this path and this method. */
 function unrouted(method: string, path: string): Response {
-  const allowed = new Set(endpoints.filter((item) => isAt(item, path)).map((item) => item.method as string));
+  const allowed = new Set<string>(endpoints.filter((item) => isAt(item, path)).map((item) => item.method));
   if (allowed.size === 0) return refuse(fault('request.not-found', `There is nothing at ${path}.`));
   if (allowed.has('GET')) allowed.add('HEAD');
   const allow = [...allowed, 'OPTIONS'].join(', ');

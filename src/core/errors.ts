@@ -32,6 +32,7 @@ export const ERRORS = {
   'chain.not-found': terminal(404, 'There is no such chain'),
   'chain.route-taken': terminal(409, 'Another chain answers this route'),
   'input.invalid': terminal(400, 'The input does not match the schema of the chain'),
+  'data.invalid': terminal(422, 'The data does not match the schema of the step'),
 
   'expression.syntax': terminal(422, 'The expression cannot be read'),
   'expression.failed': terminal(500, 'The expression failed'),

@@ -33,6 +33,8 @@ export const LIMITS = {
 
   /** Attempts of one step, the first included. */
   stepAttempts: 100,
+  /** Attempts after the first in a durable run, where the author says nothing and the effect allows it. */
+  retriesUsual: 3,
   /** Default and longest time of one attempt. */
   stepTimeoutMilliseconds: 30_000,
   stepTimeoutLongestMilliseconds: 15 * 60_000,

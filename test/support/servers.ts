@@ -1,2 +1,171 @@
+/**
+ * The real servers of a test run: started once, together, before the first test, and stopped after the
+ * last. Tests read where they are by `inject('servers')`.
+ */
+
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import pg from 'pg';
 import type { TestProject } from 'vitest/node';
-export default async function setup(_project: TestProject): Promise<() => Promise<void>> { return async () => {}; }
+import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
+import { createRedisBridge } from '../../scripts/bridge/redis.ts';
+import * as postgresServer from '../../scripts/servers/postgres.ts';
+import { listen, type Running } from '../../scripts/servers/process.ts';
+import * as redisServer from '../../scripts/servers/redis.ts';
+import * as s3Server from '../../scripts/servers/s3.ts';
+import * as upstreamServer from '../../scripts/servers/upstream.ts';
+
+/** Plain JSON: it travels into workerd. */
+export interface TestServers {
+  readonly postgres: {
+    /** `/sql` of a bridge that takes any credentials for the server of `connectionString`. */
+    readonly endpoint: string;
+    readonly token: string;
+    /** A database with the table `orders`, see {@link ORDERS}. */
+    readonly connectionString: string;
+    /** Another bridge, to the one database `second`, with a token of its own. */
+    readonly second: { readonly endpoint: string; readonly token: string };
+  };
+  readonly redis: { readonly url: string; readonly token: string };
+  readonly s3: {
+    readonly endpoint: string;
+    readonly region: string;
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly bucket: string;
+  };
+  /** See scripts/servers/upstream.ts. */
+  readonly upstream: { readonly url: string };
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    servers: TestServers;
+  }
+}
+
+const ORDERS = `
+  create table orders (
+    id bigint primary key, customer text not null, vip boolean not null default false,
+    total numeric(12, 2) not null check (total >= 0), items jsonb not null default '[]', placed_at timestamptz not null
+  );
+  insert into orders values
+    (1, 'Ada', true, 120.50, '[{"sku": "A1", "quantity": 2}]', '2026-01-02T03:04:05Z'),
+    (2, 'Grace', false, 7.00, '[]', '2026-01-03T00:00:00Z'),
+    (3, 'Edsger', false, 0.99, '[{"sku": "B2", "quantity": 1}]', '2026-02-01T12:00:00Z')`;
+
+const BUCKET = 'tidegate';
+
+interface Shared {
+  readonly servers: Promise<TestServers>;
+  readonly running: Running[];
+  readonly folder: Promise<string>;
+  users: number;
+}
+
+/** Each project loads this module anew; what they share stands outside of it. */
+const global: { [key: symbol]: Shared | undefined } = globalThis;
+const SHARED = Symbol.for('tidegate.test.servers');
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const shared = (global[SHARED] ??= startAll());
+  shared.users += 1;
+  const teardown = async (): Promise<void> => {
+    shared.users -= 1;
+    if (shared.users > 0) return;
+    global[SHARED] = undefined;
+    await Promise.all(shared.running.map((each) => each.stop()));
+    await rm(await shared.folder, { recursive: true, force: true });
+  };
+  try {
+    project.provide('servers', await shared.servers);
+  } catch (error) {
+    await teardown();
+    throw error;
+  }
+  return teardown;
+}
+
+function startAll(): Shared {
+  const running: Running[] = [];
+  const folder = makeFolder();
+  /** What was started is stopped, also where another server then fails. */
+  const keep = async <T extends Running>(starting: Promise<T>): Promise<T> => {
+    const server = await starting;
+    running.push(server);
+    return server;
+  };
+  const at = async (name: string): Promise<{ dataDirectory: string }> => ({ dataDirectory: join(await folder, name) });
+
+  const postgres = async (): Promise<TestServers['postgres']> => {
+    const { connectionString } = await keep(postgresServer.start(await at('postgres')));
+    const url = new URL(connectionString);
+    await run(connectionString, 'create database second', ORDERS);
+    url.pathname = '/second';
+    const token = 'bridge-token';
+    const secondToken = 'second-bridge-token';
+    const [first, second] = await Promise.all([
+      keep(listen(createPostgresBridge({ hosts: [url.host], token }))),
+      keep(listen(createPostgresBridge({ connectionString: url.href, token: secondToken }))),
+    ]);
+    const endpoint = (port: number): string => `http://127.0.0.1:${port}/sql`;
+    return {
+      endpoint: endpoint(first.port),
+      token,
+      connectionString,
+      second: { endpoint: endpoint(second.port), token: secondToken },
+    };
+  };
+
+  const redis = async (): Promise<TestServers['redis']> => {
+    const { url } = await keep(redisServer.start(await at('redis')));
+    const token = 'redis-token';
+    const { port } = await keep(listen(createRedisBridge({ url, token })));
+    return { url: `http://127.0.0.1:${port}`, token };
+  };
+
+  const s3 = async (): Promise<TestServers['s3']> => {
+    const { endpoint, region, accessKeyId, secretAccessKey, createBucket } = await keep(s3Server.start(await at('s3')));
+    await createBucket(BUCKET);
+    return { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET };
+  };
+
+  const servers = Promise.allSettled([postgres(), redis(), s3(), keep(upstreamServer.start())]).then((results) => {
+    const [onPostgres, onRedis, onS3, upstream] = results;
+    const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    if (
+      onPostgres.status === 'rejected' ||
+      onRedis.status === 'rejected' ||
+      onS3.status === 'rejected' ||
+      upstream.status === 'rejected'
+    ) {
+      throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
+    }
+    return {
+      postgres: onPostgres.value,
+      redis: onRedis.value,
+      s3: onS3.value,
+      upstream: { url: upstream.value.url },
+    };
+  });
+  return { servers, running, folder, users: 0 };
+}
+
+async function makeFolder(): Promise<string> {
+  const parent = resolve(import.meta.dirname, '../../.tidegate');
+  await mkdir(parent, { recursive: true });
+  const folder = await mkdtemp(join(parent, 'test-'));
+  // Postgres refuses to run as root and then runs as a user of its own, who must get to his folder.
+  await chmod(folder, 0o755);
+  return folder;
+}
+
+async function run(connectionString: string, ...statements: readonly string[]): Promise<void> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

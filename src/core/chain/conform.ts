@@ -40,7 +40,13 @@ const anyOfWords = (words: readonly string[]): string =>
   words.length < 2 ? (words[0] ?? '') : `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`;
 
 /** Adds to `issues` what in `value` does not fit `schema`, with paths that begin with `path`. */
-export function conform(value: unknown, schema: unknown, path: string, issues: IssueList, options: ConformOptions): void {
+export function conform(
+  value: unknown,
+  schema: unknown,
+  path: string,
+  issues: IssueList,
+  options: ConformOptions,
+): void {
   new Conformance(schema, options).check(value, schema, path, issues);
 }
 
@@ -86,7 +92,8 @@ class Conformance {
     for (let hops = 0; isObject(schema) && typeof schema['$ref'] === 'string' && hops < 16; hops++) {
       const name = /^#\/\$defs\/([^/]+)$/.exec(schema['$ref'])?.[1]?.replaceAll('~1', '/').replaceAll('~0', '~');
       const definitions = isObject(this.#root) ? this.#root['$defs'] : undefined;
-      schema = name !== undefined && isObject(definitions) && Object.hasOwn(definitions, name) ? definitions[name] : undefined;
+      schema =
+        name !== undefined && isObject(definitions) && Object.hasOwn(definitions, name) ? definitions[name] : undefined;
     }
     if (schema === false) return { not: {} };
     return isObject(schema) ? schema : undefined;
@@ -221,7 +228,13 @@ function wrongType(value: unknown, types: readonly string[], schema: Schema): st
 }
 
 function wrongChoice(value: unknown, choices: readonly unknown[]): string {
-  const near = typeof value === 'string' ? nearest(value, choices.filter((choice) => typeof choice === 'string')) : undefined;
+  const near =
+    typeof value === 'string'
+      ? nearest(
+          value,
+          choices.filter((choice) => typeof choice === 'string'),
+        )
+      : undefined;
   const hint = near === undefined ? '' : ` Did you mean "${near}"?`;
   return `Must be ${anyOfWords(choices.map(quote))}, not ${quote(value)}.${hint}`;
 }
@@ -239,7 +252,10 @@ function checkText(value: string, schema: Schema, path: string, issues: IssueLis
   } else if (typeof maxLength === 'number' && length > maxLength) {
     issues.add(path, `Must have at most ${maxLength} characters; it has ${length}.`);
   } else if (typeof pattern === 'string' && !new RegExp(pattern, 'u').test(value)) {
-    issues.add(path, `${quote(value)} does not have the right form.${exampleOf(schema) || ` It must match ${pattern}.`}`);
+    issues.add(
+      path,
+      `${quote(value)} does not have the right form.${exampleOf(schema) || ` It must match ${pattern}.`}`,
+    );
   }
 }
 

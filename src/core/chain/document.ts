@@ -115,7 +115,9 @@ export const TRIGGERS = {
       missed: v.optional(
         v.pipe(
           v.picklist(['skip', 'latest', 'all']),
-          v.description('What becomes of times that passed while the gateway was down: none, the last or all of them run.'),
+          v.description(
+            'What becomes of times that passed while the gateway was down: none, the last or all of them run.',
+          ),
         ),
         'latest',
       ),
@@ -129,12 +131,7 @@ export const TRIGGERS = {
   ),
 } as const;
 
-export const triggerSchema = v.variant('type', [
-  TRIGGERS.http,
-  TRIGGERS.webhook,
-  TRIGGERS.schedule,
-  TRIGGERS.manual,
-]);
+export const triggerSchema = v.variant('type', [TRIGGERS.http, TRIGGERS.webhook, TRIGGERS.schedule, TRIGGERS.manual]);
 
 export const retriesSchema = v.strictObject({
   limit: v.pipe(
@@ -153,21 +150,30 @@ export const retriesSchema = v.strictObject({
     'exponential',
   ),
   jitter: v.optional(
-    v.pipe(v.boolean(), v.description('Spreads each wait over its upper half, so that failed runs do not return together.')),
+    v.pipe(
+      v.boolean(),
+      v.description('Spreads each wait over its upper half, so that failed runs do not return together.'),
+    ),
     true,
   ),
   cap: v.optional(duration(`The longest wait between two attempts. At most ${longest.retryDelay}.`), '5m'),
 });
 
 export const stepSchema = v.strictObject({
-  use: v.pipe(v.string(), v.examples(['http.post']), v.description('The action that the step performs: `connector.action`.')),
+  use: v.pipe(
+    v.string(),
+    v.examples(['http.post']),
+    v.description('The action that the step performs: `connector.action`.'),
+  ),
   connection: v.optional(
     v.pipe(kebabName, v.description('The connection whose credentials the action uses, where it needs one.')),
   ),
   with: v.optional(
     v.pipe(
       v.record(v.string(), v.unknown()),
-      v.description('Parameters of the action. Texts may hold `{{ expressions }}`; one that is the whole text keeps its type.'),
+      v.description(
+        'Parameters of the action. Texts may hold `{{ expressions }}`; one that is the whole text keeps its type.',
+      ),
     ),
   ),
   after: v.optional(
@@ -187,14 +193,18 @@ export const stepSchema = v.strictObject({
     v.pipe(
       v.string(),
       v.examples(['continue']),
-      v.description('What happens when the step has failed for good: `stop` fails the run, `continue` goes on without its output, the id of a step runs that step.'),
+      v.description(
+        'What happens when the step has failed for good: `stop` fails the run, `continue` goes on without its output, the id of a step runs that step.',
+      ),
     ),
     'stop',
   ),
   retries: v.optional(
     v.pipe(
       retriesSchema,
-      v.description('Further attempts after a failure that may pass. Default: none in an inline chain; 3 in a durable one, but none for an action of effect class `external`, which is repeated only where this is written.'),
+      v.description(
+        'Further attempts after a failure that may pass. Default: none in an inline chain; 3 in a durable one, but none for an action of effect class `external`, which is repeated only where this is written.',
+      ),
     ),
   ),
   timeout: v.optional(
@@ -210,7 +220,10 @@ export const chainSchema = v.pipe(
     name: v.pipe(kebabName, v.description('Name of the chain, unique in the gateway.')),
     description: v.optional(v.pipe(v.string(), v.description('For the reader.'))),
     triggers: v.optional(
-      v.pipe(v.record(stepId, triggerSchema), v.description('What starts the chain, by name. Without any, it is started by hand.')),
+      v.pipe(
+        v.record(stepId, triggerSchema),
+        v.description('What starts the chain, by name. Without any, it is started by hand.'),
+      ),
     ),
     input: v.optional(
       v.pipe(
@@ -221,7 +234,9 @@ export const chainSchema = v.pipe(
     mode: v.optional(
       v.pipe(
         v.picklist(['inline', 'durable']),
-        v.description('`inline`: runs while the caller waits and stores nothing on the way; `durable`: survives crashes. Default: inline when every trigger is http, else durable.'),
+        v.description(
+          '`inline`: runs while the caller waits and stores nothing on the way; `durable`: survives crashes. Default: inline when every trigger is http, else durable.',
+        ),
       ),
     ),
     steps: v.pipe(
@@ -229,7 +244,9 @@ export const chainSchema = v.pipe(
       v.maxEntries(LIMITS.chainSteps),
       v.description('The steps, by id. They may be left empty when there is an output.'),
     ),
-    output: v.optional(v.pipe(v.unknown(), v.description('Template of the result of the run, over all roots. Default: null.'))),
+    output: v.optional(
+      v.pipe(v.unknown(), v.description('Template of the result of the run, over all roots. Default: null.')),
+    ),
     timeout: v.optional(
       duration(
         `The longest time of a run. Default: ${usual.inline} inline, ${usual.durable} durable; at most ${longest.inline} inline, ${longest.durable} durable.`,

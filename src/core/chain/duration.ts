@@ -4,7 +4,8 @@ const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 } as
 
 export const DURATION = /^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)$/;
 
-const isUnit = (text: string | undefined): text is keyof typeof UNITS => text !== undefined && Object.hasOwn(UNITS, text);
+const isUnit = (text: string | undefined): text is keyof typeof UNITS =>
+  text !== undefined && Object.hasOwn(UNITS, text);
 
 /** Milliseconds of e.g. `200ms`, `5s`, `2m`, `1h`, `1d`; undefined for anything else. */
 export function parseDuration(text: string): number | undefined {

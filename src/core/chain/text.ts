@@ -10,8 +10,7 @@ import { LIMITS } from '../limits.ts';
 /** The value of a JSON text. Fault `chain.invalid` with one issue. */
 export function parseChainText(text: string): Result<unknown> {
   // A text of more characters has more bytes too, and is not worth encoding.
-  const bytes =
-    text.length > LIMITS.chainDocumentBytes ? text.length : new TextEncoder().encode(text).byteLength;
+  const bytes = text.length > LIMITS.chainDocumentBytes ? text.length : new TextEncoder().encode(text).byteLength;
   if (bytes > LIMITS.chainDocumentBytes) {
     return refuse('', `The document is larger than ${LIMITS.chainDocumentBytes} bytes; split the chain.`);
   }

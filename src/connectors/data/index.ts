@@ -1,0 +1,43 @@
+/** `data.*`: shaping and checking values; pure. */
+
+import * as v from 'valibot';
+import { applyMapping } from './mapping.ts';
+import { defineAction, type Connector } from '../kit/types.ts';
+import { compileJsonSchema } from '../../core/data/json-schema.ts';
+import { fail, ok } from '../../core/errors.ts';
+
+export const data: Connector = {
+  name: 'data',
+  title: 'Data',
+  actions: {
+    map: defineAction({
+      title: 'Map values to a new shape',
+      effect: 'pure',
+      // Any member is allowed, and `unknown` copies nothing: mostly the output is the very same object.
+      params: v.unknown(),
+      example: { id: 'order-1', skus: { jsonpath: '$.items[*].sku' } },
+      run: (params, { input }) => ok(applyMapping(params, input)),
+    }),
+    validate: defineAction({
+      title: 'Check a value against a JSON Schema',
+      effect: 'pure',
+      params: v.strictObject({
+        value: v.unknown(),
+        schema: v.pipe(v.unknown(), v.description('JSON Schema 2020-12, or draft 7 where `$schema` says so.')),
+      }),
+      example: { value: { id: 'order-1' }, schema: { type: 'object', required: ['id'] } },
+      run({ value, schema }) {
+        const validate = compileJsonSchema(schema);
+        if (!validate.ok) {
+          const { message, issues = [] } = validate.fault;
+          return fail('step.params', `schema: ${message}`, { issues });
+        }
+        const issues = validate.value(value);
+        if (issues.length === 0) return ok(value);
+        const [first] = issues;
+        const where = first === undefined || first.path === '' ? 'value' : `value.${first.path}`;
+        return fail('data.invalid', `${where}: ${first?.message ?? 'Does not match the schema.'}`, { issues });
+      },
+    }),
+  },
+};

@@ -1,0 +1,73 @@
+/** `http.*`: any HTTP API, with or without a connection. */
+
+import { optional } from 'valibot';
+import { outgoing, type HttpContext } from './outgoing.ts';
+import { outputOf, readAs, type HttpOutput } from './reply.ts';
+import { httpSecrets, httpSettings, withBody, withMethod, withoutBody, type HttpParams } from './schemas.ts';
+import { defineAction, type Action, type Connector } from '../kit/types.ts';
+import type { Result } from '../../core/errors.ts';
+import { request } from '../../drivers/http/request.ts';
+
+/** For the types only: a step may name no connection. */
+const maybe = { settings: optional(httpSettings), secrets: optional(httpSecrets) };
+
+async function call(method: string, params: HttpParams, context: HttpContext): Promise<Result<HttpOutput>> {
+  const prepared = outgoing(method, params, context);
+  if (!prepared.ok) return prepared;
+  const { expect, parse } = params;
+  const reply = await request(context.fetch, {
+    ...prepared.value,
+    readAs: readAs(parse),
+    // Who expects a redirect wants to see it.
+    follow: !(Array.isArray(expect) && expect.some((status) => status >= 300 && status < 400)),
+  });
+  return reply.ok ? outputOf(reply.value, params, prepared.value.url.host, context.now()) : reply;
+}
+
+const reading = (method: 'GET' | 'HEAD', title: string): Action =>
+  defineAction(
+    {
+      title,
+      effect: 'idempotent',
+      params: withoutBody,
+      example: { url: 'https://api.example.com/orders', query: { status: 'paid' } },
+      run: (params, context) => call(method, params, context),
+    },
+    maybe,
+  );
+
+const writing = (method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', title: string): Action =>
+  defineAction(
+    {
+      title,
+      effect: method === 'PUT' || method === 'DELETE' ? 'idempotent' : 'keyed',
+      params: withBody,
+      example: { url: 'https://api.example.com/orders/1', json: { status: 'paid' } },
+      run: (params, context) => call(method, params, context),
+    },
+    maybe,
+  );
+
+export const http: Connector = {
+  name: 'http',
+  title: 'HTTP',
+  connection: { required: false, settings: httpSettings, secrets: httpSecrets },
+  actions: {
+    request: defineAction(
+      {
+        title: 'Send a request',
+        effect: 'keyed',
+        params: withMethod,
+        example: { method: 'GET', url: 'https://api.example.com/orders' },
+        run: (params, context) => call(params.method, params, context),
+      },
+      maybe,
+    ),
+    get: reading('GET', 'Get a resource'),
+    head: reading('HEAD', 'Get the headers of a resource'),
+    post: writing('POST', 'Post to a resource'),
+    put: writing('PUT', 'Put a resource'),
+    patch: writing('PATCH', 'Change a resource'),
+    delete: writing('DELETE', 'Delete a resource'),
+  },
+};

@@ -1,0 +1,100 @@
+/**
+ * parse → compile → plan. A document becomes a plan or a list of all its mistakes, each with the path of
+ * the field and what would be right.
+ */
+
+import { toJsonSchema } from '@valibot/to-json-schema';
+import { parse } from 'valibot';
+import type { Catalogue } from './catalogue.ts';
+import { conform, type Leaf } from './conform.ts';
+import { chainSchema, type ChainDocument } from './document.ts';
+import { parseDuration } from './duration.ts';
+import { at, IssueList } from './issues.ts';
+import { isReservedName } from './names.ts';
+import type { Mode, Plan } from './plan.ts';
+import { compileSteps } from './steps.ts';
+import { checkTemplate, SCOPES } from './scopes.ts';
+import { compileTriggers, modeOf } from './triggers.ts';
+import { compileJsonSchema } from '../data/json-schema.ts';
+import { fail, ok, type Result } from '../errors.ts';
+import type { Json } from '../json.ts';
+import { isObject } from '../json.ts';
+import { LIMITS } from '../limits.ts';
+
+let documentSchema: unknown;
+
+/** What a document's own texts are before the run: always themselves. */
+const literally = (): Leaf => 'literal';
+
+/** Fault `chain.invalid` with an issue for each mistake. */
+export function compileChain(document: unknown, catalogue: Catalogue): Result<Plan> {
+  const issues = new IssueList();
+  documentSchema ??= toJsonSchema(chainSchema, { typeMode: 'input', errorMode: 'ignore' });
+  conform(document, documentSchema, '', issues, { leaf: literally, safeKeys: true });
+  refuseReservedNames(document, issues);
+  // The order of steps means little while the steps themselves cannot be read.
+  if (issues.all.length > 0) return invalid(issues);
+  const chain = parse(chainSchema, document);
+  const mode = modeOf(chain);
+  const plan: Plan = {
+    name: chain.name,
+    mode,
+    triggers: compileTriggers(chain, mode, issues),
+    validateInput: compileInput(chain, issues),
+    steps: compileSteps(chain, mode, catalogue, issues),
+    output: compileOutput(chain, issues),
+    timeoutMilliseconds: runTimeout(chain, mode, issues),
+    document: document as Json,
+  };
+  return issues.all.length === 0 ? ok(plan) : invalid(issues);
+}
+
+function invalid(issues: IssueList): Result<never> {
+  const [first] = issues.all;
+  const more = issues.all.length > 1 ? ` (and ${issues.all.length - 1} more)` : '';
+  const path = first === undefined || first.path === '' ? '' : `${first.path}: `;
+  return fail('chain.invalid', `${path}${first?.message ?? 'not valid'}${more}`, { issues: issues.all });
+}
+
+function refuseReservedNames(document: unknown, issues: IssueList): void {
+  if (!isObject(document)) return;
+  for (const field of ['steps', 'triggers']) {
+    const named = document[field];
+    if (!isObject(named)) continue;
+    for (const name of Object.keys(named)) {
+      if (!isReservedName(name)) continue;
+      issues.add(at(field, name), `"${name}" cannot be a name here, because every object has it; choose another.`);
+    }
+  }
+}
+
+function compileInput(chain: ChainDocument, issues: IssueList): Plan['validateInput'] {
+  if (chain.input === undefined) return undefined;
+  const compiled = compileJsonSchema(chain.input);
+  if (compiled.ok) return compiled.value;
+  issues.addAll(compiled.fault.issues ?? [{ path: '', message: compiled.fault.message }], 'input');
+  return undefined;
+}
+
+function compileOutput(chain: ChainDocument, issues: IssueList): Plan['output'] {
+  if (chain.output === undefined) {
+    if (Object.keys(chain.steps).length === 0) issues.add('steps', 'A chain needs a step or an output.');
+    return undefined;
+  }
+  const ids = Object.keys(chain.steps);
+  return checkTemplate(chain.output, 'output', { roots: SCOPES.all, steps: ids }, issues);
+}
+
+const RUN_TIMEOUTS: Readonly<Record<Mode, { usual: number; longest: number }>> = {
+  inline: { usual: LIMITS.runTimeoutInlineMilliseconds, longest: LIMITS.runTimeoutInlineLongestMilliseconds },
+  durable: { usual: LIMITS.runTimeoutDurableMilliseconds, longest: LIMITS.runTimeoutDurableLongestMilliseconds },
+};
+
+function runTimeout(chain: ChainDocument, mode: Mode, issues: IssueList): number {
+  const { usual, longest } = RUN_TIMEOUTS[mode];
+  const milliseconds = chain.timeout === undefined ? usual : (parseDuration(chain.timeout) ?? usual);
+  if (milliseconds === 0 || milliseconds > longest) {
+    issues.add('timeout', `Must be more than 0 and at most ${longest / 1_000}s in an ${mode} chain.`);
+  }
+  return milliseconds;
+}

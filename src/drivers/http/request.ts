@@ -1,0 +1,186 @@
+/**
+ * One HTTP request with everything around it: redirects, credentials, bounds, and errors as values.
+ *
+ * Guarantee: credentials stay with the origin that they were meant for; a reply never takes more memory
+ * than `LIMITS.responseBodyBytes`, also where it was compressed; nothing is thrown.
+ */
+
+import { fail, faultOf, FaultError, ok, type Result } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
+
+export interface HttpRequest {
+  readonly method: string;
+  /** Made by {@link parseUrl}. */
+  readonly url: URL;
+  /** By name in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Names among the headers that a connection gave; not sent to another origin. */
+  readonly secretHeaders?: ReadonlySet<string>;
+  readonly body?: string | Uint8Array | undefined;
+  readonly signal?: AbortSignal;
+  /** False: a redirect is a reply like any other. Default true. */
+  readonly follow?: boolean;
+  /** How the body of a reply with this content type is handed over. */
+  readonly readAs: (contentType: string | null) => 'text' | 'bytes';
+}
+
+export interface HttpReply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: string | Uint8Array;
+}
+
+/** The runtime itself frames the message and names the host; a second opinion is request smuggling. */
+const FRAMING_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const HEADER_VALUE = /^(?:\t|[^\p{Cc}\u{100}-\u{10ffff}])*$/u;
+const CONTROL = /\p{Cc}/u;
+
+/** The absolute URL in a text. Fault `request.invalid`, also for line breaks, which `URL` would drop silently. */
+export function parseUrl(text: string): Result<URL> {
+  if (CONTROL.test(text)) return fail('request.invalid', 'url: Must not contain line breaks or control characters.');
+  try {
+    return ok(new URL(text));
+  } catch {
+    return fail('request.invalid', `url: "${text.slice(0, 200)}" is no absolute URL.`);
+  }
+}
+
+/**
+ * Sends the request and reads the reply, whatever its status.
+ *
+ * @param fetch the guarded one: it checks each hop
+ * Faults: `request.invalid` for a header that cannot be sent, `egress.refused`, `upstream.unreachable`,
+ * `upstream.too-large`, `upstream.rejected` for too many redirects, `step.timeout` when the signal aborts.
+ */
+export async function request(fetch: typeof globalThis.fetch, given: HttpRequest): Promise<Result<HttpReply>> {
+  const refused = headerFault(given.headers);
+  if (refused !== undefined) return refused;
+  let current = given;
+  try {
+    for (let hop = 0; ; hop++) {
+      const response = await fetch(current.url, initOf(current));
+      const location = given.follow === false ? null : redirectOf(response);
+      if (location === null) return await read(response, current);
+      if (hop === LIMITS.redirects) {
+        return fail('upstream.rejected', `${given.url.host} redirected more than ${LIMITS.redirects} times.`);
+      }
+      await response.body?.cancel();
+      const url = URL.parse(location, current.url);
+      if (url === null) return fail('upstream.invalid', `${current.url.host} redirected to what is no URL.`);
+      current = redirected(current, url, response.status);
+    }
+  } catch (thrown) {
+    return trafficFault(thrown, current);
+  }
+}
+
+function headerFault(headers: HttpRequest['headers']): Result<never> | undefined {
+  for (const name in headers) {
+    if (!HEADER_NAME.test(name)) return fail('request.invalid', `headers: "${name.slice(0, 100)}" is no header name.`);
+    if (FRAMING_HEADERS.has(name)) return fail('request.invalid', `headers.${name}: Is set by the gateway; remove it.`);
+    if (!HEADER_VALUE.test(headers[name] ?? '')) {
+      return fail('request.invalid', `headers.${name}: Must not contain line breaks or characters beyond Latin-1.`);
+    }
+  }
+  return undefined;
+}
+
+const initOf = ({ method, headers, body, signal }: HttpRequest): RequestInit => ({
+  method,
+  headers,
+  redirect: 'manual',
+  ...(body !== undefined && { body }),
+  ...(signal !== undefined && { signal }),
+});
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+const redirectOf = ({ status, headers }: Response): string | null =>
+  REDIRECTS.has(status) ? headers.get('location') : null;
+
+/** Headers whose names say that they are a credential, even where the author of a chain wrote them. */
+const CREDENTIAL_NAME = /auth|cookie|token|secret|password|signature|api-?key/;
+const BODY_HEADERS = /^content-/;
+
+/** RFC 9110, section 15.4: which method goes on; and what may not leave the origin. */
+function redirected(from: HttpRequest, url: URL, status: number): HttpRequest {
+  const { method } = from;
+  const toGet = status === 303 ? method !== 'GET' && method !== 'HEAD' : status <= 302 && method === 'POST';
+  const crossOrigin = url.origin !== from.url.origin;
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(from.headers)) {
+    if (toGet && BODY_HEADERS.test(name)) continue;
+    if (crossOrigin && (CREDENTIAL_NAME.test(name) || from.secretHeaders?.has(name))) continue;
+    headers[name] = value;
+  }
+  return { ...from, url, headers, ...(toGet && { method: 'GET', body: undefined }) };
+}
+
+async function read(response: Response, { method, url, readAs }: HttpRequest): Promise<Result<HttpReply>> {
+  const { status, headers } = response;
+  const as = readAs(headers.get('content-type'));
+  const reply = (body: string | Uint8Array): Result<HttpReply> => ok({ status, headers, body });
+  if (response.body === null || method === 'HEAD') return reply(as === 'text' ? '' : new Uint8Array(0));
+  const declared = headers.get('content-length');
+  if (declared !== null && Number(declared) > LIMITS.responseBodyBytes) {
+    await response.body.cancel();
+    return tooLarge(url);
+  }
+  // The runtime enforces a declared length, but for a compressed body that is not the length of the content.
+  if (declared !== null && headers.get('content-encoding') === null) {
+    return reply(as === 'text' ? await response.text() : new Uint8Array(await response.arrayBuffer()));
+  }
+  const bytes = await readStream(response.body);
+  if (bytes === undefined) return tooLarge(url);
+  return reply(as === 'text' ? new TextDecoder().decode(bytes) : bytes);
+}
+
+const tooLarge = (url: URL): Result<never> =>
+  fail('upstream.too-large', `The reply of ${url.host} is larger than ${LIMITS.responseBodyBytes} bytes.`);
+
+/** Undefined as soon as the limit is passed. */
+async function readStream(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
+  const reader = stream.getReader();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.byteLength;
+    if (size > LIMITS.responseBodyBytes) {
+      await reader.cancel();
+      return undefined;
+    }
+    parts.push(value);
+  }
+  const [first] = parts;
+  if (first !== undefined && parts.length === 1) return first;
+  const whole = new Uint8Array(size);
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.byteLength;
+  }
+  return whole;
+}
+
+/** Whatever `fetch` or the reading of a body threw. */
+function trafficFault(thrown: unknown, { url, signal }: HttpRequest): Result<never> {
+  if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
+  if (signal?.aborted) {
+    if (signal.reason instanceof FaultError) return { ok: false, fault: signal.reason.fault };
+    return fail('step.timeout', `${url.host} did not answer in time.`);
+  }
+  return fail('upstream.unreachable', `${url.host} could not be reached, or broke off its reply.`, { detail: thrown });
+}

@@ -1,0 +1,78 @@
+/** Actions called as the executor calls them, against the real servers of the test run. */
+
+import { env } from 'cloudflare:workers';
+import * as v from 'valibot';
+import { expect, inject } from 'vitest';
+import type { ActionContext, Connector, OpenConnection } from '../../../src/connectors/kit/types.ts';
+import type { ErrorCode, Fault, Result } from '../../../src/core/errors.ts';
+
+declare global {
+  namespace Cloudflare {
+    interface Env {
+      readonly DATA: D1Database;
+    }
+  }
+}
+
+export const servers = inject('servers');
+
+export interface Credentials {
+  readonly settings: Record<string, unknown>;
+  readonly secrets: Record<string, unknown>;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly fetch?: typeof fetch;
+}
+
+/** Actions of a connector by name, each with its parameters parsed first. */
+export const actionsOf =
+  (connector: Connector, credentials?: Credentials) =>
+  async (action: string, params: unknown, options: CallOptions = {}): Promise<Result<unknown>> => {
+    const found = connector.actions[action];
+    if (found === undefined) throw new Error(`There is no action ${action}.`);
+    const context: ActionContext = {
+      fetch: options.fetch ?? fetch,
+      connection: openConnection(connector, credentials),
+      idempotencyKey: 'run:step:0',
+      signal: options.signal ?? new AbortController().signal,
+      now: Date.now,
+      input: {},
+      data: env.DATA,
+    };
+    return found.run(v.parse(found.params, params), context);
+  };
+
+function openConnection(connector: Connector, credentials: Credentials | undefined): OpenConnection {
+  if (connector.connection === undefined || credentials === undefined) {
+    return { name: '', settings: undefined, secrets: undefined };
+  }
+  const { settings, secrets } = connector.connection;
+  return {
+    name: 'test',
+    settings: v.parse(settings, credentials.settings),
+    secrets: v.parse(secrets, credentials.secrets),
+  };
+}
+
+/** The output as a chain sees it: through JSON. */
+export async function output(result: Promise<Result<unknown>>): Promise<unknown> {
+  const settled = await result;
+  if (!settled.ok) throw new Error(`Expected a success, not ${JSON.stringify(settled.fault)}`);
+  const value: unknown = JSON.parse(JSON.stringify(settled.value));
+  return value;
+}
+
+export async function faultOf(result: Promise<Result<unknown>>, code: ErrorCode): Promise<Fault> {
+  const settled = await result;
+  if (settled.ok) throw new Error(`Expected ${code}, not ${JSON.stringify(settled.value)}`);
+  expect(settled.fault.code, settled.fault.message).toBe(code);
+  return settled.fault;
+}
+
+/** Everything of a fault that may be shown or logged. */
+export const written = (fault: Fault): string => `${JSON.stringify(fault)} ${String(fault.detail)}`;
+
+/** Nothing listens there: the port is reserved and never given to anyone. */
+export const DEAD_ADDRESS = 'http://127.0.0.1:1';
