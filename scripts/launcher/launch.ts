@@ -9,9 +9,13 @@ import { lockDirectory } from './lock.ts';
 import { migrate } from './migrate.ts';
 import { everyMinute } from './minutes.ts';
 import { checkPort } from './port.ts';
+import { startRates } from './rates.ts';
 import { publishSamples, type Sample } from './samples.ts';
-import { readSecrets } from './secrets.ts';
+import { makeWebhookSecret, readSecret, readSecrets } from './secrets.ts';
 import { readBindings, startWorker, type RunningWorker } from './worker.ts';
+
+/** Where `npm run services` listens: fixed, because the gateway must list what chains may reach. */
+export const SERVICE_PORTS = { postgres: 8791, redis: 8792, s3: 8793 } as const;
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
@@ -55,7 +59,9 @@ export async function launch(options: LaunchOptions): Promise<Gateway> {
     for (const name of await migrate(stateDirectory, databaseId(readBindings(build)), join(root, 'migrations'))) {
       log(`Applied the migration ${name}`);
     }
-    const egressAllow = env['TIDEGATE_EGRESS_ALLOW'] ?? '';
+    const rates = options.samples === false ? undefined : await startRates();
+    const samplesHosts = rates === undefined ? [] : [rates.host, ...serviceHosts];
+    const egressAllow = [env['TIDEGATE_EGRESS_ALLOW'] ?? '', ...samplesHosts].filter((host) => host !== '').join(',');
     const variables = {
       TIDEGATE_ADMIN_KEY: secrets.adminKey,
       TIDEGATE_MASTER_KEY: secrets.masterKey,
@@ -65,24 +71,28 @@ export async function launch(options: LaunchOptions): Promise<Gateway> {
     };
     const networks = await allowedNetworks(egressAllow, log);
     const worker = await startWorker({ build, stateDirectory, directory, host, port, variables, networks, log });
-    return await open(worker, { ...secrets, log, samples: options.samples ?? true, root, unlock });
+    return await open(worker, { ...secrets, directory, log, rates, root, unlock });
   } catch (error) {
     unlock();
     throw error;
   }
 }
 
+const serviceHosts = Object.values(SERVICE_PORTS).map((port) => `127.0.0.1:${port}`);
+
 interface Opening {
   readonly adminKey: string;
   readonly adminKeyPlace: string;
-  readonly samples: boolean;
+  readonly directory: string;
+  /** The upstream of a sample; undefined without samples. */
+  readonly rates: Awaited<ReturnType<typeof startRates>> | undefined;
   readonly root: string;
   readonly log: (line: string) => void;
   readonly unlock: () => void;
 }
 
 async function open(worker: RunningWorker, opening: Opening): Promise<Gateway> {
-  const { adminKey, adminKeyPlace, root, log } = opening;
+  const { adminKey, adminKeyPlace, directory, rates, root, log } = opening;
   const { url, miniflare } = worker;
   let isStopping = false;
   const runScheduled = async (): Promise<void> => {
@@ -96,7 +106,10 @@ async function open(worker: RunningWorker, opening: Opening): Promise<Gateway> {
   void runScheduled();
   const stopMinutes = everyMinute(runScheduled);
   const gateway = { url, adminKey, adminKeyPlace };
-  const published = opening.samples ? await publishSamples(join(root, 'templates'), gateway, log) : [];
+  const published =
+    rates === undefined
+      ? []
+      : await publishSamples(join(root, 'templates'), gateway, log, placesOf(directory, rates.host));
   return {
     ...gateway,
     worker,
@@ -107,10 +120,18 @@ async function open(worker: RunningWorker, opening: Opening): Promise<Gateway> {
       isStopping = true;
       stopMinutes();
       await worker.stop();
+      await rates?.stop();
       opening.unlock();
     },
   };
 }
+
+/** What the files of samples may name in braces. */
+const placesOf = (directory: string, ratesHost: string): Readonly<Record<string, string>> => ({
+  ratesUrl: `http://${ratesHost}`,
+  stripeSecret: readSecret(directory, 'stripe-secret', makeWebhookSecret),
+  stripeSecretFile: join(directory, 'stripe-secret'),
+});
 
 const bindingsSchema = v.object({ d1Databases: v.object({ DB: v.object({ id: v.string() }) }) });
 

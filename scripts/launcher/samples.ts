@@ -2,7 +2,7 @@
  * The sample chains: each `templates/<name>.json` is published once, unless a chain of that name is there.
  * Beside it, `<name>.sample.json` may say how to try it: `{ "title", "curl", "setup": [{ "path", "json" }] }`.
  * `setup` is what it needs, put through the management API before; in all texts `{url}` stands for the
- * gateway's address and `{adminKeyFile}` for the file with the admin key.
+ * gateway's address, `{adminKeyFile}` for the file with the admin key, and so on for what the launcher gives.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -33,6 +33,7 @@ export async function publishSamples(
   directory: string,
   gateway: Gateway,
   log: (line: string) => void,
+  places: Readonly<Record<string, string>> = {},
 ): Promise<readonly Sample[]> {
   const files = existsSync(directory) ? readdirSync(directory) : [];
   const names = files
@@ -41,7 +42,7 @@ export async function publishSamples(
   const samples: Sample[] = [];
   for (const name of names.sort()) {
     try {
-      const sample = await publishSample(directory, name, gateway);
+      const sample = await publishSample(directory, name, gateway, places);
       if (sample !== undefined) samples.push(sample);
     } catch (error) {
       log(`The sample ${name} was not published: ${error instanceof Error ? error.message : String(error)}`);
@@ -50,14 +51,20 @@ export async function publishSamples(
   return samples;
 }
 
-async function publishSample(directory: string, name: string, gateway: Gateway): Promise<Sample | undefined> {
+async function publishSample(
+  directory: string,
+  name: string,
+  gateway: Gateway,
+  places: Readonly<Record<string, string>>,
+): Promise<Sample | undefined> {
   const samplePath = join(directory, `${name}${SUFFIX}`);
+  const known: Readonly<Record<string, string>> = { url: gateway.url, adminKeyFile: gateway.adminKeyPlace, ...places };
   const filled = (path: string): string =>
-    readFileSync(path, 'utf8').replaceAll('{url}', gateway.url).replaceAll('{adminKeyFile}', gateway.adminKeyPlace);
+    readFileSync(path, 'utf8').replaceAll(/\{(\w+)\}/g, (whole, place: string) => known[place] ?? whole);
   const sample = existsSync(samplePath) ? v.parse(sampleSchema, JSON.parse(filled(samplePath))) : undefined;
-  const known = await call(gateway, 'GET', `chains/${name}`);
-  if (known.status === 404) {
-    for (const { path, json } of sample?.setup ?? []) await put(gateway, path, JSON.stringify(json));
+  for (const { path, json } of sample?.setup ?? []) await put(gateway, path, JSON.stringify(json));
+  const published = await call(gateway, 'GET', `chains/${name}`);
+  if (published.status === 404) {
     await put(gateway, `chains/${name}`, readFileSync(join(directory, `${name}.json`), 'utf8'));
   }
   return sample;
@@ -76,3 +83,20 @@ function call(gateway: Gateway, method: string, path: string, body?: string): Pr
     ...(body === undefined ? {} : { body }),
   });
 }
+
+/** A `checkout.session.completed` as Stripe sends it, with the fields that the sample reads. */
+export const checkoutEvent = (id: string): unknown => ({
+  id,
+  object: 'event',
+  type: 'checkout.session.completed',
+  data: {
+    object: {
+      id: `cs_${id}`,
+      object: 'checkout.session',
+      amount_total: 4200,
+      currency: 'eur',
+      customer_details: { email: 'ada@example.com' },
+      payment_status: 'paid',
+    },
+  },
+});

@@ -31,6 +31,12 @@ export function readSecrets(directory: string, environment: Environment): Secret
   };
 }
 
+/** A further secret, for the samples. */
+export const readSecret = (directory: string, name: string, make: () => string): string =>
+  fromFile(join(directory, name), make);
+
+export const makeWebhookSecret = (): string => `whsec_${randomBytes(24).toString('base64url')}`;
+
 const given = (value: string | undefined): string | undefined => (value === '' ? undefined : value);
 
 function fromFile(path: string, make: () => string): string {

@@ -20,7 +20,8 @@ if [ -e "$TIDEGATE_STOPPING" ]; then cat >/dev/null; exec sleep 30; fi
 echo $$ >"$TIDEGATE_WORKERD_PID"
 exec "$TIDEGATE_WORKERD" "$@"
 `;
-const WATCHDOG = 'read -r line || kill -9 "$(cat "$0")"';
+/** It opens the file with the id at once, so that it can read it even when the data folder is gone. */
+const WATCHDOG = 'exec 3<"$0"; read -r line || { read -r pid <&3; kill -9 "$pid"; }';
 
 export interface WorkerdGuard {
   /** For miniflare's `unsafeRuntimeEnv`. */
@@ -40,7 +41,7 @@ export function guardWorkerd(directory: string): WorkerdGuard {
     stopping: join(directory, 'stopping'),
   };
   rmSync(paths.stopping, { force: true });
-  rmSync(paths.pid, { force: true });
+  writeFileSync(paths.pid, '');
   writeFileSync(paths.script, SCRIPT, { mode: 0o700 });
   // The package's default export is the program itself; `bin/workerd` is a script that starts it as a child.
   const workerd = v.parse(v.object({ default: v.string() }), createRequire(import.meta.url)('workerd')).default;

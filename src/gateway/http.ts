@@ -153,9 +153,7 @@ async function durable(
   input: unknown,
   prefer: Preference,
 ): Promise<Response> {
-  // Copied into plain data: the event reads the request on demand, and the object cannot.
-  const plain: TriggerEvent = { ...event, query: { ...event.query }, headers: { ...event.headers } };
-  const run = { chain: chain.name, version: chain.version, trigger: trigger.name, event: plain, input };
+  const run = { chain: chain.name, version: chain.version, trigger: trigger.name, event, input };
   const waits = !prefer.async && (trigger.respond === 'result' || prefer.waitSeconds !== undefined);
   if (!waits) {
     const [acceptance] = await acceptRuns(env, undefined, [run]);

@@ -8,6 +8,7 @@
 
 import { loadPlan } from './configuration.ts';
 import type { AcceptedRun, RunObject } from './run-object.ts';
+import type { StoredStart } from './run-store.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
 import type { Env } from '../env.ts';
@@ -62,8 +63,9 @@ async function accepted(env: Env, shard: string, request: RunRequest): Promise<A
       ? randomBytes(16)
       : (await sha256(JSON.stringify([dedupeKey, chain, trigger]))).slice(0, 16);
   const input = 'input' in request ? request.input : await inputOfRequest(env, request);
-  const same = input === event.body;
-  return { id: `run_${shard}_${toHex(unique)}`, chain, version, trigger, event, ...(same ? {} : { input }) };
+  const start: StoredStart = input === event.body ? { trigger, event } : { trigger, event, input };
+  const id = `run_${shard}_${toHex(unique)}`;
+  return { id, chain, version, receivedAt: event.receivedAt, start: JSON.stringify(start) };
 }
 
 async function inputOfRequest(env: Env, request: RunRequest): Promise<unknown> {

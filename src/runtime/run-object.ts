@@ -17,21 +17,22 @@ import { openRunStore, type RunRow, type RunStore } from './run-store.ts';
 import { createRun } from '../core/engine/engine.ts';
 import { byStep } from '../core/engine/journal.ts';
 import type { RunRecord, RunSummary } from '../core/engine/record.ts';
-import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
+import type { RunResponse, RunState } from '../core/engine/state.ts';
 import { recordOf, summaryOf } from '../core/engine/view.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { saveRuns } from '../store/runs.ts';
 
-/** A run on its way to its object; `input` is left out where it is the event's body. */
+/** A run on its way to its object. */
 export interface AcceptedRun {
   readonly id: string;
   readonly chain: string;
   readonly version: number;
-  readonly trigger: string;
-  readonly event: TriggerEvent;
-  readonly input?: unknown;
+  /** Unix time in milliseconds. */
+  readonly receivedAt: number;
+  /** {@link StoredStart} as JSON text: it crosses the call and goes to disk as it is. */
+  readonly start: string;
 }
 
 /** What a caller who waits is told. The output is JSON text, so that it crosses the call unchanged. */

@@ -46,8 +46,8 @@ const SCHEMA = `
   create table if not exists meta (name text primary key, value integer not null) without rowid;
 `;
 
-/** How a run's start is kept: the input only where it is not the body. */
-interface StoredStart {
+/** How a run's start is kept: `input` only where it is not the body of the event. */
+export interface StoredStart {
   readonly trigger: string;
   readonly event: TriggerEvent;
   readonly input?: unknown;
@@ -60,14 +60,9 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
   let savedUntilOnDisk = savedUntil;
   return {
     insert: (run) => {
-      const start: StoredStart = {
-        trigger: run.trigger,
-        event: run.event,
-        ...('input' in run ? { input: run.input } : {}),
-      };
       const inserted = sql.exec(
         'insert into runs (id, chain, version, start, created_at) values (?, ?, ?, ?, ?) on conflict do nothing returning id',
-        ...[run.id, run.chain, run.version, JSON.stringify(start), run.event.receivedAt],
+        ...[run.id, run.chain, run.version, run.start, run.receivedAt],
       );
       return inserted.toArray().length > 0;
     },

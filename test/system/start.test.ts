@@ -1,11 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { allowedNetworks } from '../../scripts/launcher/egress.ts';
+import { publishSamples } from '../../scripts/launcher/samples.ts';
+import { startWorker, type RunningWorker } from '../../scripts/launcher/worker.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const CHAIN = { triggers: { api: { type: 'http', path: '/kept', auth: 'public' } }, steps: {}, output: 'kept' };
@@ -198,4 +202,122 @@ it('a lock of a process that is gone does not count, even when its number is in 
   await running.kill('SIGTERM');
   writeFileSync(join(data, 'lock'), `${process.pid} 1\n`);
   await start().ready();
+});
+
+/** Resources of one test, closed after it, the last first. */
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** An HTTP server on this machine; its URL, without a slash at the end. */
+async function serve(listener: RequestListener): Promise<string> {
+  const server: Server = createHttpServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(async () => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function run(script: string, networks: readonly string[]): Promise<RunningWorker> {
+  mkdirSync(data, { recursive: true });
+  const build = { scriptPath: join(data, 'index.js'), bindingsPath: join(data, 'bindings.json') };
+  writeFileSync(build.scriptPath, script);
+  writeFileSync(build.bindingsPath, JSON.stringify({ compatibilityDate: '2026-10-23' }));
+  const where = { directory: data, stateDirectory: join(data, 'state'), host: '127.0.0.1', port: 0 };
+  const worker = await startWorker({ build, ...where, variables: {}, networks, log: () => undefined });
+  closers.push(() => worker.stop());
+  return worker;
+}
+
+describe('a Worker', () => {
+  const caller = `export default { async fetch(request, env) {
+    const { pathname, search } = new URL(request.url);
+    const way = pathname === '/binding' ? env.EGRESS : globalThis;
+    return way.fetch(search.slice(1)).catch(() => new Response('refused', { status: 403 }));
+  } }`;
+
+  it.each(['binding', 'global'])(
+    'reaches no private address that the owner has not listed, by its %s fetch',
+    async (way) => {
+      let calls = 0;
+      const target = await serve((_, response) => response.end(`private ${++calls}`));
+      const { port } = new URL(target);
+      // `localhost` is what a rebinding name is: a name that turns out to be a private address.
+      const addresses = ['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]', '2130706433', '0.0.0.0'];
+      const closed = await run(caller, await allowedNetworks('', () => undefined));
+      for (const address of addresses) {
+        const response = await fetch(`${closed.url}/${way}?http://${address}:${port}/`);
+        expect([address, response.ok]).toEqual([address, false]);
+      }
+      expect(calls).toBe(0);
+    },
+  );
+
+  it.each(['binding', 'global'])('reaches what the owner has listed, by its %s fetch', async (way) => {
+    const target = await serve((_, response) => response.end('private'));
+    const opened = await run(
+      caller,
+      await allowedNetworks(` ${new URL(target).host}, nowhere.invalid`, () => undefined),
+    );
+    expect(await (await fetch(`${opened.url}/${way}?${target}`)).text()).toBe('private');
+  });
+
+  it('that is stopped answers the request under way, and takes no other', async () => {
+    const script = `export default { async fetch(request) {
+      if (request.url.endsWith('/slow')) await scheduler.wait(500);
+      return new Response('answered');
+    } }`;
+    const worker = await run(script, []);
+    closers.pop();
+    const slow = fetch(`${worker.url}/slow`);
+    await fetch(worker.url);
+    const stopped = worker.stop();
+    expect(await (await slow).text()).toBe('answered');
+    await stopped;
+    await expect(fetch(worker.url)).rejects.toThrow();
+  });
+});
+
+describe('the samples', () => {
+  it('are set up and published when they are missing, and the one that fails holds up no other', async () => {
+    mkdirSync(data);
+    const sample = {
+      title: 'A sum',
+      curl: 'curl {url}/sum',
+      setup: [{ path: 'connections/rates', json: { to: '{url}' } }],
+    };
+    writeFileSync(join(data, 'sum.json'), '{"name":"sum"}');
+    writeFileSync(join(data, 'sum.sample.json'), JSON.stringify(sample));
+    writeFileSync(join(data, 'there.json'), '{"name":"there"}');
+    writeFileSync(join(data, 'bad.json'), '{"name":"bad"}');
+    const requests: string[] = [];
+    const url = await serve((request, response) => {
+      const name = request.url?.split('/').at(-1);
+      response.statusCode = request.method === 'GET' ? (name === 'there' ? 200 : 404) : name === 'bad' ? 422 : 201;
+      let body = '';
+      request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      request.on('end', () => {
+        requests.push(`${request.method} ${request.url} ${request.headers.authorization} ${body}`.trim());
+        response.end(name);
+      });
+    });
+    const problems: string[] = [];
+    const gateway = { url, adminKey: 'k', adminKeyPlace: '.tidegate/admin-key' };
+    const samples = await publishSamples(data, gateway, (line) => problems.push(line));
+    expect(samples).toMatchObject([{ title: 'A sum', curl: `curl ${url}/sum` }]);
+    expect(problems).toEqual(['The sample bad was not published: PUT chains/bad answered 422 bad']);
+    expect(requests).toEqual([
+      'GET /_/api/v1/chains/bad Bearer k',
+      'PUT /_/api/v1/chains/bad Bearer k {"name":"bad"}',
+      'GET /_/api/v1/chains/sum Bearer k',
+      `PUT /_/api/v1/connections/rates Bearer k {"to":"${url}"}`,
+      'PUT /_/api/v1/chains/sum Bearer k {"name":"sum"}',
+      'GET /_/api/v1/chains/there Bearer k',
+    ]);
+  });
+
+  it('may be missing altogether', async () => {
+    const gateway = { url: 'http://127.0.0.1:9', adminKey: 'k', adminKeyPlace: 'k' };
+    expect(await publishSamples(join(data, 'none'), gateway, () => undefined)).toEqual([]);
+  });
 });

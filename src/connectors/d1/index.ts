@@ -58,9 +58,9 @@ const resultOf = ({ results, meta }: D1Result) => ({
   lastRowId: meta.last_row_id,
 });
 
-/** What D1 says when it is not the statement's fault (its docs, "Error list"). */
+/** What D1 says when it is not the statement's fault (its docs, "Error list"); SQLite's own errors name their code. */
 const TRANSIENT =
-  /network connection lost|storage caused object to be reset|reset because its code was updated|overloaded|D1_RESET_DO|timeout/i;
+  /^(?!.*SQLITE_).*(network connection lost|storage caused object to be reset|reset because its code|overloaded|timed? ?out)/is;
 
 async function attempt<T>(run: () => Promise<T>): Promise<Result<T>> {
   try {

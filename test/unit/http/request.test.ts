@@ -111,6 +111,10 @@ describe('the size of a reply', () => {
       response.writeHead(200, { 'content-length': LIMITS.responseBodyBytes * 2 }).end();
     };
     expect(await get(guarded(server), { method: 'HEAD' })).toMatchObject({ ok: true, value: { body: '' } });
+    // Some runtimes give such a reply a body, an empty one.
+    const withBody = () =>
+      Promise.resolve(new Response(new ReadableStream(), { headers: { 'content-length': '99999999999' } }));
+    expect(await get(withBody, { method: 'HEAD' })).toMatchObject({ ok: true, value: { body: '' } });
   });
 
   test('text that is cut between the bytes of a character is put together again', async () => {

@@ -18,7 +18,12 @@ describe('15: a source without a usable secret is closed', () => {
     for (const scheme of schemeNames) {
       const settings = scheme === 'hmac' ? { header: 'X-Signature', algorithm: 'sha256', encoding: 'hex' } : undefined;
       const prepared = await prepareSource({ name: 'shop', scheme, secrets, settings });
-      expect(prepared, scheme).toMatchObject({ ok: false, fault: { code: 'source.invalid' } });
+      const message = expect.stringMatching(
+        /^secret: (?:Is missing|Must not be empty|Begins or ends|Is not of the form)/,
+      );
+      expect(prepared, scheme).toMatchObject({ ok: false, fault: { code: 'source.invalid', message } });
+      if (secrets.length === 1 && secrets[0] === '')
+        expect(prepared).toMatchObject({ fault: { message: 'secret: Must not be empty.' } });
     }
   });
 
@@ -171,6 +176,12 @@ describe('19: floods and downgrades are refused', () => {
     await expectRefused(check(await source('standard'), v2, SOME_BODY), /malformed/);
   });
 
+  test('the right digest of a version that does not count, beside a wrong one of the version that does', async () => {
+    const { 'Stripe-Signature': header = '' } = await signed('stripe', SOME_BODY);
+    const both = { 'Stripe-Signature': `${header.replace('v1=', 'v0=')},v1=${'0'.repeat(64)}` };
+    await expectRefused(check(await source('stripe'), both, SOME_BODY), /does not match/);
+  });
+
   test('a right SHA-1 signature where SHA-256 is due', async () => {
     const settings = { header: 'X-Hub-Signature', algorithm: 'sha1', encoding: 'hex', prefix: 'sha1=' };
     const headers = await sign(
@@ -210,6 +221,31 @@ describe('20: a signature that is no signature is false, never an exception', ()
         nowMilliseconds: NOW,
       });
       expect(result.ok, scheme).toBe(false);
+    }
+  });
+
+  test('a right signature with anything behind it', async () => {
+    for (const scheme of schemeNames) {
+      const headers = await signed(scheme, SOME_BODY);
+      const prepared = await source(scheme);
+      const [name = ''] = prepared.scheme.signatureHeaders;
+      for (const more of ['0', '00', '=', 'A'.repeat(64)]) {
+        const longer = { ...headers, [name]: `${headers[name]}${more}` };
+        await expectRefused(check(prepared, longer, SOME_BODY), /does not match/);
+      }
+    }
+  });
+
+  test('a right Ed25519 signature in another spelling of base64', async () => {
+    const pair = await ed25519Pair();
+    const headers = await signed('standard', SOME_BODY, { secret: `whsk_${pair.seed}` });
+    const right = headers['webhook-signature'] ?? '';
+    const prepared = await source('standard', [`whpk_${pair.publicKey}`]);
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+    const spare = alphabet[alphabet.indexOf(right.at(-3) ?? '') + 1] ?? '';
+    for (const other of [`${right.slice(0, -3)}${spare}==`, right.slice(0, -2), `${right}=`]) {
+      const spelled = { ...headers, 'webhook-signature': other };
+      await expectRefused(check(prepared, spelled, SOME_BODY), /does not match/);
     }
   });
 

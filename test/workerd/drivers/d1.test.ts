@@ -1,3 +1,4 @@
+import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { d1 } from '../../../src/connectors/d1/index.ts';
 import { actionsOf, faultOf, output } from './fixtures.ts';
@@ -40,7 +41,7 @@ describe('d1', () => {
 
   it.each([
     ['a violated constraint', 'insert into notes values (1, ?1, null), (2, ?1, null)', ['twice'], 'UNIQUE constraint'],
-    ['a table that is not there', 'select * from nothing', [], 'no such table'],
+    ['a table that is not there', 'select * from not_there', [], 'no such table'],
     ['a syntax error', 'selekt 1', [], 'syntax error'],
     ['a missing parameter', 'select ?1, ?2', [1], 'Wrong number of parameter'],
   ])('refuses %s for good, and says why', async (_, sql, params, reason) => {
@@ -68,15 +69,23 @@ describe('d1', () => {
     expect(await rows('select * from notes')).toMatchObject({ rows: [] });
   });
 
-  it('asks for a retry only when the database itself had to give up', async () => {
-    const { data } = {
-      data: {
-        prepare: () => ({
-          bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: Network connection lost.')) }),
-        }),
-      },
+  it.each([
+    'D1_ERROR: Network connection lost.',
+    'D1_ERROR: D1 DB is overloaded. Requests queued for too long.',
+    'D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.',
+  ])('asks for a retry when the database itself gave up: %s', async (message) => {
+    const lost: Pick<D1Database, 'batch' | 'prepare'> = {
+      prepare: (sql) => env.DATA.prepare(sql),
+      batch: () => Promise.reject(new Error(message)),
     };
-    void data;
-    await faultOf(query('select * from "Network connection lost"'), 'storage.unavailable');
+    const fault = await faultOf(
+      call('batch', { statements: [{ sql: 'select 1' }] }, { data: lost as D1Database }),
+      'storage.unavailable',
+    );
+    expect(fault.retryable).toBe(true);
+  });
+
+  it('asks for no retry where a statement only speaks of such a failure', async () => {
+    await faultOf(query('select "network connection lost", timeout from overloaded'), 'upstream.rejected');
   });
 });

@@ -24,6 +24,7 @@ export interface Credentials {
 export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly fetch?: typeof fetch;
+  readonly data?: D1Database;
 }
 
 /** Actions of a connector by name, each with its parameters parsed first. */
@@ -39,7 +40,7 @@ export const actionsOf =
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,
       input: {},
-      data: env.DATA,
+      data: options.data ?? env.DATA,
     };
     return found.run(v.parse(found.params, params), context);
   };
