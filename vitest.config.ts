@@ -13,10 +13,23 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { cf: false, bindings: { TIDEGATE_ADMIN_KEY: 'test-admin-key' } },
+            miniflare: {
+              cf: false,
+              bindings: {
+                TIDEGATE_ADMIN_KEY: 'test-admin-key',
+                TIDEGATE_MASTER_KEY: `1:${Buffer.alloc(32, 7).toString('base64')}`,
+                TIDEGATE_EGRESS_ALLOW: '127.0.0.1',
+                TIDEGATE_RUN_SHARDS: '2',
+              },
+            },
           }),
         ],
-        test: { name: 'workerd', include: ['test/workerd/**/*.test.ts'], globalSetup: ['test/support/servers.ts'] },
+        test: {
+          name: 'workerd',
+          include: ['test/workerd/**/*.test.ts'],
+          globalSetup: ['test/support/servers.ts'],
+          setupFiles: ['test/support/migrate.ts'],
+        },
       },
       {
         test: {

@@ -41,6 +41,8 @@ export function guardWorkerd(directory: string): WorkerdGuard {
     stopping: join(directory, 'stopping'),
   };
   rmSync(paths.stopping, { force: true });
+  // A new file, not the old one emptied: the watchdog of a killed launcher may still be reading that.
+  rmSync(paths.pid, { force: true });
   writeFileSync(paths.pid, '');
   writeFileSync(paths.script, SCRIPT, { mode: 0o700 });
   // The package's default export is the program itself; `bin/workerd` is a script that starts it as a child.
@@ -51,6 +53,8 @@ export function guardWorkerd(directory: string): WorkerdGuard {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   });
+  const ended = once(watchdog, 'exit');
+  watchdog.stdin.on('error', () => undefined);
   watchdog.unref();
 
   const pid = (): number | undefined => {
@@ -80,7 +84,6 @@ export function guardWorkerd(directory: string): WorkerdGuard {
     },
     async release() {
       watchdog.ref();
-      const ended = once(watchdog, 'exit');
       watchdog.stdin.end('stopped\n');
       await ended;
       for (const path of Object.values(paths)) rmSync(path, { force: true });

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -12,7 +12,7 @@ import { publishSamples } from '../../scripts/launcher/samples.ts';
 import { startWorker, type RunningWorker } from '../../scripts/launcher/worker.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const CHAIN = { triggers: { api: { type: 'http', path: '/kept', auth: 'public' } }, steps: {}, output: 'kept' };
+const CHAIN = { triggers: { api: { type: 'http', method: 'GET', path: '/kept', auth: 'public' } }, steps: {}, output: 'kept' };
 
 class Start {
   readonly process: ChildProcess;
@@ -81,11 +81,6 @@ function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** Resolves when a process is gone; the test's own time limit is what it fails by. */
-async function gone(pid: number): Promise<void> {
-  while (isRunning(pid)) await new Promise((done) => setTimeout(done, 5));
 }
 
 const manage = (url: string, method: string, body?: unknown): Promise<Response> =>
@@ -178,9 +173,11 @@ describe('the end', () => {
   it('by kill -9 leaves no workerd behind: port and data are free again', async () => {
     const running = start();
     const url = await running.ready();
-    const workerd = workerdOf(data);
+    const connection = connect(Number(new URL(url).port), '127.0.0.1');
+    await once(connection, 'connect');
+    const closed = once(connection, 'close');
     await running.kill('SIGKILL');
-    await gone(workerd);
+    await closed;
     const next = new Start(data, ['--port', new URL(url).port]);
     expect(await next.ready()).toBe(url);
   });
@@ -309,8 +306,8 @@ describe('the samples', () => {
     expect(requests).toEqual([
       'GET /_/api/v1/chains/bad Bearer k',
       'PUT /_/api/v1/chains/bad Bearer k {"name":"bad"}',
-      'GET /_/api/v1/chains/sum Bearer k',
       `PUT /_/api/v1/connections/rates Bearer k {"to":"${url}"}`,
+      'GET /_/api/v1/chains/sum Bearer k',
       'PUT /_/api/v1/chains/sum Bearer k {"name":"sum"}',
       'GET /_/api/v1/chains/there Bearer k',
     ]);

@@ -70,7 +70,7 @@ function buildParts(name: string, settings: HttpSettings, secrets: HttpSecrets |
     headers['authorization'] = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
   }
   const baseUrl = settings.baseUrl.replace(/\/+$/, '');
-  return { name, baseUrl, origin: new URL(baseUrl).origin, headers, names: new Set(Object.keys(headers)) };
+  return { name, baseUrl, origin: URL.parse(baseUrl)?.origin ?? '', headers, names: new Set(Object.keys(headers)) };
 }
 
 function urlOf({ url: text, query }: HttpParams, connection: ConnectionParts | undefined): Result<URL> {

@@ -61,7 +61,7 @@ const text = v.pipe(v.string(), v.minLength(1));
 export const httpSettings = v.strictObject({
   baseUrl: v.pipe(
     v.string(),
-    v.regex(/^https?:\/\/[^\s?#@\\]+$/i, 'Must be an absolute URL without user name, query and fragment.'),
+    v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
     v.description('The connection is used for this host only.'),
   ),
   headers: v.optional(v.pipe(v.record(v.string(), v.string()), v.description('Sent with every request; not secret.'))),

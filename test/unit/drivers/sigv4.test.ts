@@ -37,7 +37,7 @@ describe('S3 signatures', () => {
       '34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7',
     ],
   ])('of %s are those of Amazon', async (_, request, signature) => {
-    const signed = await signRequest({ ...connection, endpoint: 'https://s3.amazonaws.com' }, request, NOW);
+    const signed = await signRequest(connection, request, NOW);
     expect(signed.ok && signed.value.headers['authorization']).toContain(`Signature=${signature}`);
     expect(signed.ok && new URL(signed.value.url).host).toBe('examplebucket.s3.amazonaws.com');
   });
@@ -77,6 +77,7 @@ interface Context {
     readonly secret_access_key: string;
     readonly token?: string;
   };
+  readonly omit_session_token?: boolean;
   readonly region: string;
   readonly service: string;
   readonly timestamp: string;
@@ -86,37 +87,51 @@ interface Context {
 
 type Case = Readonly<Record<string, string>> & { readonly 'context.json': Context };
 
-/** Cases that no `fetch` can send or S3 treats otherwise, each with the reason. */
-const UNFIT: Readonly<Record<string, string>> = {};
+/** `URL` resolves `.` and `..`, and `Headers` joins values by a comma and a space: `fetch` cannot send these. */
+const UNFIT = /-unnormalized$|^get-header-key-duplicate$/;
 
 describe.skipIf(sharedMissing)('the signer', () => {
   const suite = JSON.parse(readShared('suites/aws-sigv4.json') ?? '{}') as Record<string, Case>;
-  const cases = Object.entries(suite).filter(([name]) => !(name in UNFIT));
+  const cases = Object.entries(suite).filter(([name]) => !UNFIT.test(name));
 
-  it('is held to the suite of AWS', () => {
-    expect(cases.length + Object.keys(UNFIT).length).toBe(26);
+  it('is held to the suite of AWS, but for what fetch cannot send', () => {
+    expect(Object.keys(suite)).toHaveLength(26);
+    expect(cases).toHaveLength(19);
   });
 
-  it.each(cases)('signs %s as AWS does', async (_, files) => {
+  it.each(cases)('signs the headers of %s as AWS does', async (_, files) => {
     const context = files['context.json'];
-    const { method, url, headers, body } = requestOf(files['request.txt'] ?? '');
-    const options = {
-      method,
-      url,
-      headers,
-      service: context.service,
-      region: context.region,
-      accessKeyId: context.credentials.access_key_id,
-      secretAccessKey: context.credentials.secret_access_key,
-      ...(context.credentials.token !== undefined && { sessionToken: context.credentials.token }),
-      datetime: context.timestamp.replaceAll(/[:-]/g, ''),
-      allHeaders: true,
-      ...(body !== '' && { body }),
-    };
-    const { headers: signed } = await new AwsV4Signer(options).sign();
-    expect(signed.get('authorization')).toContain(`Signature=${files['header-signature.txt']?.trim()}`);
+    const request = requestOf(files['request.txt'] ?? '');
+    if (context.sign_body) request.headers.set('x-amz-content-sha256', await sha256(request.body));
+    const { headers } = await new AwsV4Signer({ ...optionsOf(context), ...request }).sign();
+    expect(headers.get('authorization')).toContain(`Signature=${files['header-signature.txt']?.trim()}`);
+  });
+
+  it.each(cases)('signs the query of %s as AWS does', async (_, files) => {
+    const context = files['context.json'];
+    const request = requestOf(files['request.txt'] ?? '');
+    const url = new URL(request.url);
+    url.searchParams.set('X-Amz-Expires', String(context.expiration_in_seconds));
+    const signed = await new AwsV4Signer({ ...optionsOf(context), ...request, url: url.href, signQuery: true }).sign();
+    expect(signed.url.searchParams.get('X-Amz-Signature')).toBe(files['query-signature.txt']?.trim());
   });
 });
+
+const optionsOf = (context: Context) => ({
+  service: context.service,
+  region: context.region,
+  accessKeyId: context.credentials.access_key_id,
+  secretAccessKey: context.credentials.secret_access_key,
+  ...(context.credentials.token !== undefined && { sessionToken: context.credentials.token }),
+  appendSessionToken: context.omit_session_token === true,
+  datetime: context.timestamp.replaceAll(/[:-]/g, ''),
+  allHeaders: true,
+  singleEncode: true,
+});
+
+async function sha256(text: string): Promise<string> {
+  return Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from(text))).toString('hex');
+}
 
 function requestOf(text: string): { method: string; url: string; headers: Headers; body: string } {
   const [head = '', body = ''] = text.split(/\n\n([^]*)/);

@@ -61,6 +61,12 @@ export const guarded = (...servers: readonly TestServer[]): typeof fetch =>
 export const NOW = Date.parse('2026-11-21T00:00:00Z');
 export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, secrets: undefined };
 
+export const shopConnection = (
+  server: TestServer,
+  secrets: unknown,
+  more: Record<string, unknown> = {},
+): OpenConnection => ({ name: 'shop', settings: { baseUrl: `${server.url}/api/`, ...more }, secrets });
+
 /** Runs an action as the executor does: parameters parsed first. */
 export async function run(
   action: string,

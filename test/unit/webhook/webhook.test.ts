@@ -1,9 +1,11 @@
+import { createHmac } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { bytes, check, expectAccepted, expectRefused, NOW, SECRETS, signed, SOME_BODY, source } from './support.ts';
 import { FaultError } from '../../../src/core/errors.ts';
 import { SCHEMES, prepareSource, schemeNames, sign } from '../../../src/core/webhook/index.ts';
 import { FIXED_SCHEMES } from '../../../src/core/webhook/schemes.ts';
-import type { Scheme } from '../../../src/core/webhook/scheme.ts';
+import type { KeyForm, Scheme, TimestampPlace } from '../../../src/core/webhook/scheme.ts';
+import { prepareScheme } from '../../../src/core/webhook/source.ts';
 
 const sha256 = async (text: string): Promise<string> =>
   Buffer.from(await crypto.subtle.digest('SHA-256', bytes(text))).toString('hex');
@@ -45,6 +47,61 @@ describe('the table of schemes', () => {
     const message = { body: bytes(''), nowMilliseconds: NOW, id: '' };
     await expect(sign('standard', '***', message)).rejects.toThrow(FaultError);
     await expect(sign('nothing', 'x', message)).rejects.toThrow(FaultError);
+  });
+});
+
+describe('shapes of further vendors are rows, not code', () => {
+  const key: KeyForm = { algorithm: 'hmac-sha256', prefix: '', encoding: 'base64', secret: { encoding: 'text' } };
+  const base = {
+    title: 'Vendor',
+    signatureHeaders: ['Signature'],
+    keys: [key],
+    deliveryId: { from: 'content' },
+  } as const;
+  const mac = (content: string, secret = 'x'): string => createHmac('sha256', secret).update(content).digest('base64');
+  const timed = (unit: TimestampPlace['unit']): TimestampPlace => ({
+    from: { headers: ['Time'] },
+    unit,
+    toleranceSeconds: 300,
+  });
+
+  async function expectOnly(scheme: Scheme, time: string, content: string, stale: string | undefined): Promise<void> {
+    const prepared = await prepareScheme('vendor', scheme, ['x']);
+    if (!prepared.ok) throw new Error(prepared.fault.message);
+    await expectAccepted(check(prepared.value, { Time: time, Signature: mac(content) }, 'body'));
+    await expectRefused(check(prepared.value, { Time: `${time}0`, Signature: mac(content) }, 'body'), /./);
+    if (stale === undefined) return;
+    const old = { Time: stale, Signature: mac(content.replace(time, stale)) };
+    await expectRefused(check(prepared.value, old, 'body'), /tolerance/);
+  }
+
+  test('a time in milliseconds, as ISO 8601, or one that is signed but never read', async () => {
+    await expectOnly(
+      { ...base, content: '{timestamp}:{body}', timestamp: timed('milliseconds') },
+      `${NOW}`,
+      `${NOW}:body`,
+      `${NOW - 301_000}`,
+    );
+    const iso = new Date(NOW).toISOString();
+    const staleIso = new Date(NOW - 301_000).toISOString();
+    await expectOnly({ ...base, content: '{timestamp}{body}', timestamp: timed('iso') }, iso, `${iso}body`, staleIso);
+    await expectOnly(
+      { ...base, content: '{body}{timestamp}', timestamp: timed('opaque') },
+      'Sat, 21 Nov',
+      'bodySat, 21 Nov',
+      undefined,
+    );
+  });
+
+  test('one header for each secret of a rotation', async () => {
+    const scheme: Scheme = { ...base, signatureHeaders: ['Primary', 'Secondary'], content: '{body}' };
+    const prepared = await prepareScheme('vendor', scheme, ['x']);
+    if (!prepared.ok) throw new Error(prepared.fault.message);
+    await expectAccepted(check(prepared.value, { Primary: mac('body', 'old'), Secondary: mac('body') }, 'body'));
+    await expectRefused(
+      check(prepared.value, { Primary: mac('body', 'old'), Secondary: 'x' }, 'body'),
+      /does not match/,
+    );
   });
 });
 
@@ -158,7 +215,6 @@ describe('the generic scheme', () => {
   });
 
   test('signs what node:crypto signs', async () => {
-    const { createHmac } = await import('node:crypto');
     for (const algorithm of ['sha1', 'sha256', 'sha512'] as const) {
       for (const encoding of ['hex', 'base64'] as const) {
         const headers = await sign(
