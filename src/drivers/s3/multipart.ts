@@ -29,7 +29,7 @@ export async function upload(
   if (!result.ok) {
     // Parts of an unfinished upload cost storage until somebody gives it up; best effort, the fault stays.
     const late = { ...wire, signal: AbortSignal.timeout(ABORT_MILLISECONDS) };
-    ;
+    await call(connection, late, { method: 'DELETE', ...name, query: { uploadId } });
   }
   return result;
 }
