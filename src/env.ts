@@ -10,6 +10,8 @@ export interface Env {
   readonly DATA: D1Database;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  /** The way out where the runtime gives one of its own (`npm start`); the global `fetch` elsewhere. */
+  readonly EGRESS?: Fetcher;
   /** The key of the management API. Without it that API is closed. */
   readonly TIDEGATE_ADMIN_KEY?: string;
   /** `1:<base64>,2:<base64>`: versioned master keys of 32 bytes; the highest version encrypts. */

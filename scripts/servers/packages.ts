@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const CACHE = resolve(import.meta.dirname, '../../.tidegate/packages');
 
-export interface Installed {
+interface Installed {
   /** Variables with which a program of the package starts. */
   readonly env: NodeJS.ProcessEnv;
 }
@@ -46,7 +46,7 @@ export async function ensurePackage(
   throw new Error(`The package ${name} was installed but does not start.`);
 }
 
-export const canExecute = (path: string): Promise<boolean> =>
+const canExecute = (path: string): Promise<boolean> =>
   access(path, 1).then(
     () => true,
     () => false,
@@ -67,12 +67,12 @@ async function install(name: string): Promise<void> {
   await run('apt-get', ['install', '-y', '--no-install-recommends', name], apt);
 }
 
-/** Exported for its test: `names` spares the question which dependencies the machine lacks. */
-export async function unpack(name: string, root: string, names?: readonly string[]): Promise<void> {
+/** Takes the dependencies that the machine lacks along. */
+async function unpack(name: string, root: string): Promise<void> {
   const half = `${root}.${process.pid}`;
   await mkdir(half, { recursive: true });
   try {
-    await run('apt-get', ['download', ...(names ?? (await missing(name)))], { ...apt, cwd: half });
+    await run('apt-get', ['download', ...(await missing(name))], { ...apt, cwd: half });
     for (const file of await readdir(half)) {
       if (file.endsWith('.deb')) await run('dpkg-deb', ['-x', file, 'root'], { cwd: half });
     }

@@ -10,7 +10,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { setTimeout as delay } from 'node:timers/promises';
 import { listen, type Running } from './process.ts';
 
-export interface Receipt {
+interface Receipt {
   readonly method: string;
   /** With its query. */
   readonly path: string;

@@ -19,9 +19,11 @@ export function hostOf(env: Env): ActionHost {
 }
 
 function build(env: Env): ActionHost {
+  const { EGRESS: egress } = env;
+  const wayOut: typeof fetch = egress === undefined ? fetch : (input, init) => egress.fetch(input, init);
   return {
     actions: actionsByName,
-    fetch: createGuardedFetch(createEgressPolicy(env.TIDEGATE_EGRESS_ALLOW ?? ''), fetch),
+    fetch: createGuardedFetch(createEgressPolicy(env.TIDEGATE_EGRESS_ALLOW ?? ''), wayOut),
     data: env.DATA,
     now: Date.now,
     open: (name, action) => {

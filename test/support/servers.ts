@@ -3,7 +3,7 @@
  * last. Tests read where they are by `inject('servers')`.
  */
 
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
@@ -154,10 +154,23 @@ function startAll(): Shared {
 async function makeFolder(): Promise<string> {
   const parent = resolve(import.meta.dirname, '../../.tidegate');
   await mkdir(parent, { recursive: true });
-  const folder = await mkdtemp(join(parent, 'test-'));
+  for (const name of await readdir(parent)) {
+    // A run that was killed could not clear up after itself.
+    const owner = /^test-(\d+)-/.exec(name)?.[1];
+    if (owner !== undefined && !isAlive(Number(owner))) await rm(join(parent, name), { recursive: true, force: true });
+  }
+  const folder = await mkdtemp(join(parent, `test-${process.pid}-`));
   // Postgres refuses to run as root and then runs as a user of its own, who must get to his folder.
   await chmod(folder, 0o755);
   return folder;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
 }
 
 async function run(connectionString: string, ...statements: readonly string[]): Promise<void> {

@@ -9,7 +9,7 @@ const settings = v.strictObject({
   endpoint: v.optional(
     v.pipe(
       v.string(),
-      v.regex(/^https?:\/\/[^\s?#@\\]+$/i, 'Must be an absolute URL without user name, query and fragment.'),
+      v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
       v.description('The `/sql` address of a bridge. Not needed for a database of Neon.'),
     ),
   ),

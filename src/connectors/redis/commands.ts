@@ -3,7 +3,7 @@
  * SHUTDOWN), what holds or changes a connection that others share (BLPOP, SELECT, SUBSCRIBE, MULTI), and
  * KEYS, which stops the server for everyone (SCAN does not).
  */
-export const COMMANDS: ReadonlySet<string> = new Set(
+const COMMANDS: ReadonlySet<string> = new Set(
   [
     'append bitcount bitop bitpos decr decrby get getbit getdel getex getrange getset incr incrby incrbyfloat mget mset',
     'msetnx psetex set setbit setex setnx setrange strlen',

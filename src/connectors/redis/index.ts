@@ -10,7 +10,7 @@ import { fail, ok, type Result } from '../../core/errors.ts';
 const settings = v.strictObject({
   url: v.pipe(
     v.string(),
-    v.regex(/^https?:\/\/[^\s?#@\\]+$/i, 'Must be an absolute URL without user name, query and fragment.'),
+    v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
     v.description('The REST address that Upstash shows, or that of a bridge.'),
   ),
 });

@@ -7,7 +7,7 @@ const text = v.pipe(v.string(), v.minLength(1));
 export const settings = v.strictObject({
   endpoint: v.pipe(
     v.string(),
-    v.regex(/^https?:\/\/[^\s?#@\\]+$/i, 'Must be an absolute URL without user name, query and fragment.'),
+    v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
     v.description('Without the bucket, e.g. https://s3.eu-central-1.amazonaws.com.'),
   ),
   region: v.pipe(text, v.description('E.g. eu-central-1; `auto` for R2.')),

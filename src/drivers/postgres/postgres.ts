@@ -18,7 +18,7 @@ export interface PostgresConnection {
   readonly token?: string;
 }
 
-export interface Statement {
+interface Statement {
   readonly sql: string;
   /** For `$1`, `$2`, …; arrays become Postgres arrays, objects JSON. */
   readonly params: readonly unknown[];
@@ -32,7 +32,7 @@ export interface PostgresResult {
   readonly fields: readonly { readonly name: string; readonly typeId: number }[];
 }
 
-export interface BatchOptions {
+interface BatchOptions {
   readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable';
   readonly readOnly?: boolean;
 }

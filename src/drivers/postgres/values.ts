@@ -6,7 +6,7 @@
  * all their digits. `bytea` stays `\x…`, which Postgres takes back. Any other type stays text.
  */
 
-export type ValueParser = (text: string) => unknown;
+type ValueParser = (text: string) => unknown;
 
 /** Every decimal of so many digits survives the way through a double and back. */
 const EXACT_DIGITS = 15;
@@ -66,7 +66,7 @@ const PARSERS = new Map<number, ValueParser>(
 export const parserOf = (typeId: number): ValueParser => PARSERS.get(typeId) ?? asText;
 
 /** An array literal: `{1,NULL,"a \"b\"",{2}}`, also with bounds before it (`[0:1]={…}`). */
-export function parseArray(text: string, element: ValueParser): unknown {
+function parseArray(text: string, element: ValueParser): unknown {
   const root: unknown[] = [];
   const open: unknown[][] = [root];
   const token = /\{|\}|,|"((?:[^"\\]|\\.)*)"|[^{},"]+/gs;

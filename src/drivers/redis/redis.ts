@@ -16,7 +16,7 @@ export interface RedisConnection {
 
 export type Command = readonly (string | number)[];
 
-export interface PipelineOptions {
+interface PipelineOptions {
   /** MULTI/EXEC: no other caller's command runs between, and none runs when one cannot be queued. */
   readonly atomic?: boolean;
 }

@@ -7,7 +7,7 @@ import { upload } from './multipart.ts';
 import { presign, type S3Connection, type S3Request } from './sign.ts';
 import { element, elements } from './xml.ts';
 
-export interface ObjectFacts {
+interface ObjectFacts {
   readonly contentType: string | undefined;
   /** Of the whole object, also where a range was asked. */
   readonly sizeBytes: number;
@@ -17,11 +17,11 @@ export interface ObjectFacts {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-export interface StoredObject extends ObjectFacts {
+interface StoredObject extends ObjectFacts {
   readonly bytes: Uint8Array;
 }
 
-export interface ListOptions {
+interface ListOptions {
   readonly bucket?: string | undefined;
   readonly prefix?: string | undefined;
   readonly delimiter?: string | undefined;
@@ -30,7 +30,7 @@ export interface ListOptions {
   readonly cursor?: string | undefined;
 }
 
-export interface Listing {
+interface Listing {
   readonly objects: readonly {
     readonly key: string;
     readonly sizeBytes: number;
@@ -44,12 +44,12 @@ export interface Listing {
 }
 
 /** Bytes from `first` to `last`, both included; without `last` to the end. */
-export interface ByteRange {
+interface ByteRange {
   readonly first: number;
   readonly last?: number | undefined;
 }
 
-export interface PresignOptions {
+interface PresignOptions {
   readonly method: 'GET' | 'PUT';
   readonly expiresSeconds: number;
   /** For PUT: the upload must then send this type. */

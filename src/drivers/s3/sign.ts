@@ -32,7 +32,7 @@ export interface S3Request {
 }
 
 /** The address of a bucket or object; `step.params` where no address can name it. */
-export function addressOf(connection: S3Connection, request: S3Request): Result<URL> {
+function addressOf(connection: S3Connection, request: S3Request): Result<URL> {
   const bucket = request.bucket ?? connection.bucket;
   if (bucket === undefined) return fail('step.params', 'Give `bucket`: the connection names none.');
   if (!/^[A-Za-z0-9][\w.-]{1,254}$/.test(bucket)) return fail('step.params', `\`bucket\` is no name of a bucket.`);
@@ -69,7 +69,6 @@ const hex = (bytes: ArrayBuffer): string =>
 /** `20150830T123600Z` */
 const stamp = (now: number): string => new Date(now).toISOString().replace(/[:-]|\.\d{3}/g, '');
 
-/** The options of every signature. `service` is that of the suite only in tests. */
 const signerOptions = (connection: S3Connection, now: number) => ({
   service: 's3',
   region: connection.region,

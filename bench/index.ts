@@ -1,0 +1,17 @@
+/** `npm run bench -- <inline|durable|expression>`: both sides in one run, a `RATIO` line at the end. */
+
+const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
+  inline: async () => (await import('./inline.ts')).inline,
+  durable: async () => (await import('./durable.ts')).durable,
+  expression: async () => (await import('./expression.ts')).expression,
+};
+
+const chosen = benches[process.argv[2] ?? ''];
+if (chosen === undefined) {
+  console.error(`Which bench? npm run bench -- ${Object.keys(benches).join(' | ')}`);
+  process.exit(1);
+}
+await (
+  await chosen()
+)();
+export {};
