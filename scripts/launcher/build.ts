@@ -3,13 +3,12 @@
  * what it was made of, so that a running gateway never sees half of the next one.
  */
 
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
-import { LaunchProblem } from './problem.ts';
+import { dirname, join } from 'node:path';
+import { runNode } from './child.ts';
 
 export interface Build {
   readonly scriptPath: string;
@@ -33,11 +32,16 @@ export async function buildWorker(root: string, log: (line: string) => void): Pr
   log('Building the Worker');
   const unfinished = `${directory}.${process.pid}`;
   await mkdir(unfinished, { recursive: true });
+  const problem = 'The Worker could not be built.';
   try {
     const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js');
     await Promise.all([
-      run(root, [wrangler, 'deploy', '--dry-run', '--outdir', unfinished]),
-      run(root, [join(import.meta.dirname, 'bindings.ts'), 'wrangler.toml', join(unfinished, 'bindings.json')]),
+      runNode(root, problem, [wrangler, 'deploy', '--dry-run', '--outdir', unfinished]),
+      runNode(root, problem, [
+        join(import.meta.dirname, 'bindings.ts'),
+        'wrangler.toml',
+        join(unfinished, 'bindings.json'),
+      ]),
     ]);
     // Another launcher may have been faster; its build is the same.
     await rename(unfinished, directory).catch((error: unknown) => {
@@ -75,23 +79,4 @@ async function removeOld(folder: string): Promise<void> {
     const { mtimeMs } = await stat(path);
     if (Date.now() - mtimeMs > KEEP_MILLISECONDS) await rm(path, { recursive: true, force: true });
   }
-}
-
-function run(root: string, parameters: readonly string[]): Promise<void> {
-  // Both look up things on the network otherwise, and report to their maker.
-  const quiet = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false' };
-  const child = spawn(process.execPath, parameters, {
-    cwd: resolve(root),
-    env: { ...process.env, ...quiet },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  return new Promise((done, fail) => {
-    child.on('error', fail);
-    child.on('close', (code) => {
-      if (code === 0) done();
-      else fail(new LaunchProblem(`The Worker could not be built.\n${output.trim()}`));
-    });
-  });
 }

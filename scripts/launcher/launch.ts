@@ -93,11 +93,11 @@ interface Opening {
 
 async function open(worker: RunningWorker, opening: Opening): Promise<Gateway> {
   const { adminKey, adminKeyPlace, directory, rates, root, log } = opening;
-  const { url, miniflare } = worker;
+  const { url } = worker;
   let isStopping = false;
   const runScheduled = async (): Promise<void> => {
     try {
-      await (await miniflare.getWorker()).scheduled({ cron: '* * * * *', scheduledTime: new Date() });
+      await worker.runScheduled();
     } catch (error) {
       if (!isStopping) log(`The scheduled sweep failed: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -12,7 +12,11 @@ import { publishSamples } from '../../scripts/launcher/samples.ts';
 import { startWorker, type RunningWorker } from '../../scripts/launcher/worker.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const CHAIN = { triggers: { api: { type: 'http', method: 'GET', path: '/kept', auth: 'public' } }, steps: {}, output: 'kept' };
+const CHAIN = {
+  triggers: { api: { type: 'http', method: 'GET', path: '/kept', auth: 'public' } },
+  steps: {},
+  output: 'kept',
+};
 
 class Start {
   readonly process: ChildProcess;
@@ -257,6 +261,23 @@ describe('a Worker', () => {
       await allowedNetworks(` ${new URL(target).host}, nowhere.invalid`, () => undefined),
     );
     expect(await (await fetch(`${opened.url}/${way}?${target}`)).text()).toBe('private');
+  });
+
+  it('runs its scheduled handler when the launcher calls, and a failure is told', async () => {
+    const worker = await run(
+      `let crons = [];
+      export default {
+        fetch: () => Response.json(crons),
+        scheduled({ cron }) {
+          crons.push(cron);
+          if (crons.length > 1) throw new Error('away');
+        },
+      }`,
+      [],
+    );
+    await worker.runScheduled();
+    await expect(worker.runScheduled()).rejects.toThrow('the scheduled handler answered exception');
+    expect(await (await fetch(worker.url)).json()).toEqual(['* * * * *', '* * * * *']);
   });
 
   it('that is stopped answers the request under way, and takes no other', async () => {
