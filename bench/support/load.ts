@@ -59,7 +59,7 @@ function connection(url: URL, request: Buffer, until: number, latencies: number[
       received += chunk;
       const end = endOfResponse(received);
       if (end === -1) return;
-      if (!/^HTTP\/1\.1 2/.test(received)) {
+      if (!received.startsWith('HTTP/1.1 2')) {
         socket.destroy();
         reject(new Error(`answered: ${received.slice(0, 300)}`));
         return;

@@ -14,8 +14,8 @@ import { FaultError, fail, fault, ok, type Issue, type Result } from '../errors.
 import { isObject } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 
-export { compileExpression, type CompiledExpression };
-export type { Scope, Template };
+export { compileExpression };
+export type { Template };
 
 type Evaluate = (scope: Scope) => unknown;
 
