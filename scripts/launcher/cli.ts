@@ -75,7 +75,9 @@ function rebuildOnChange(gateway: Gateway): void {
   watch(resolve(import.meta.dirname, '../../src'), { recursive: true }, () => {
     clearTimeout(timer);
     // An editor saves in several steps, and a build under way is not overtaken by the next.
-    timer = setTimeout(() => (last = last.then(rebuild)), 100);
+    timer = setTimeout(() => {
+      last = last.then(rebuild);
+    }, 100);
   });
 }
 

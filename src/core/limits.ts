@@ -53,8 +53,6 @@ export const LIMITS = {
   webhookSignatures: 16,
   /** Age and future of a webhook's timestamp, either way. */
   webhookToleranceSeconds: 300,
-  /** How long a delivery is remembered as a duplicate: longer than any vendor retries. */
-  deliveryWindowMilliseconds: 7 * 24 * 3_600_000,
 
   /** Runs that one object drives at a time; further ones are queued on disk. */
   runsPerObject: 256,

@@ -64,28 +64,38 @@ export class Router<T> {
     const route = fixed?.get(method);
     if (route !== undefined) return { kind: 'found', match: { target: route.target, params: NO_PARAMS } };
     const values: string[] = [];
-    const methods = walk(this.#root, path, 1, values);
-    const dynamic = methods?.get(method);
+    const allowed = new Set<string>(fixed?.keys());
+    const dynamic = walk(this.#root, method, path, 1, values, allowed);
     if (dynamic !== undefined) return found(dynamic, values);
-    if (fixed === undefined && methods === undefined) return MISSING;
-    return { kind: 'method', allowed: [...new Set([...(fixed?.keys() ?? []), ...(methods?.keys() ?? [])])] };
+    return allowed.size === 0 ? MISSING : { kind: 'method', allowed: [...allowed] };
   }
 }
 
-function walk<T>(node: Node<T>, path: string, from: number, values: string[]): Methods<T> | undefined {
+/** Adds the methods of what matches the path alone to `allowed`, and looks on. */
+function walk<T>(
+  node: Node<T>,
+  method: string,
+  path: string,
+  from: number,
+  values: string[],
+  allowed: Set<string>,
+): Route<T> | undefined {
   const slash = path.indexOf('/', from);
   const segment = path.slice(from, slash === -1 ? path.length : slash);
+  const enter = (next: Node<T>): Route<T> | undefined => {
+    if (slash !== -1) return walk(next, method, path, slash + 1, values, allowed);
+    const route = next.methods?.get(method);
+    if (route === undefined) for (const other of next.methods?.keys() ?? []) allowed.add(other);
+    return route;
+  };
   const literal = node.literals.get(segment);
-  if (literal !== undefined) {
-    const methods = slash === -1 ? literal.methods : walk(literal, path, slash + 1, values);
-    if (methods !== undefined) return methods;
-  }
+  const route = literal && enter(literal);
   // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
-  if (node.parameter === undefined || segment === '') return undefined;
+  if (route !== undefined || node.parameter === undefined || segment === '') return route;
   values.push(segment);
-  const methods = slash === -1 ? node.parameter.methods : walk(node.parameter, path, slash + 1, values);
-  if (methods === undefined) values.pop();
-  return methods;
+  const behind = enter(node.parameter);
+  if (behind === undefined) values.pop();
+  return behind;
 }
 
 function found<T>(route: Route<T>, values: readonly string[]): Lookup<T> {

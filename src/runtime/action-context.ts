@@ -26,6 +26,7 @@ export function actionContext(attempt: Attempt, host: ActionHost, connection: Op
     now: host.now,
     connection,
     input: attempt.run.start.input,
+    written: attempt.step.written,
     idempotencyKey: `${attempt.run.start.id}:${attempt.step.id}:0`,
     get signal() {
       return attempt.signal();

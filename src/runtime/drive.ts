@@ -9,7 +9,7 @@ import type { StepPlan } from '../core/chain/plan.ts';
 import { begin, end, failAttempt, isPassedBy, outcome, skip, succeed, takeReady, wake } from '../core/engine/engine.ts';
 import { retryDelay } from '../core/engine/retry.ts';
 import type { RunState } from '../core/engine/state.ts';
-import { fault, faultOf, type Fault } from '../core/errors.ts';
+import { fault, FaultError, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { StepEvent } from '../core/engine/journal.ts';
 
@@ -63,7 +63,7 @@ export function advance(drive: Drive): void {
   const concluded = outcome(run);
   if (concluded === 'failed') finish(drive, 'failed', { fault: run.fault });
   else if (concluded === 'complete') complete(drive);
-  else if (run.active === 0 && next !== undefined) drive.sleep(drive, Math.min(next, drive.deadline));
+  else if (next !== undefined) drive.sleep(drive, Math.min(next, drive.deadline));
   drive.journal?.flush();
 }
 
@@ -125,7 +125,7 @@ function start(drive: Drive, step: StepPlan): void {
   const giveUp = (reason: Fault): void => {
     clearTimeout(timer);
     drive.underWay.delete(giveUp);
-    controller?.abort();
+    controller?.abort(new FaultError(reason));
     if (settle(drive, step, number, { kind: 'failed', fault: reason })) advance(drive);
   };
   drive.underWay.add(giveUp);
@@ -205,13 +205,19 @@ function finish(
   status: 'succeeded' | 'failed' | 'cancelled',
   result: { readonly output?: unknown; readonly fault?: RunState['fault'] },
 ): void {
-  if (!end(drive.run, status, drive.host.now(), result)) return;
+  if (end(drive.run, status, drive.host.now(), result)) ended(drive);
+}
+
+function ended(drive: Drive): void {
   drive.journal?.end(drive.run);
   drive.changed(drive);
 }
 
 /** Ends the run at once, whatever is under way: `cancelled`, or `failed` with `run.timeout`. */
 export function stop(drive: Drive, reason: Fault): void {
-  finish(drive, reason.code === 'run.cancelled' ? 'cancelled' : 'failed', { fault: reason });
+  const { run, host } = drive;
+  if (!end(run, reason.code === 'run.cancelled' ? 'cancelled' : 'failed', host.now(), { fault: reason })) return;
+  // Before the record is made, which would show them as running forever.
   for (const giveUp of [...drive.underWay]) giveUp(reason);
+  ended(drive);
 }

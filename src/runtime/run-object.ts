@@ -254,7 +254,7 @@ function answerOf(run: RunState): RunAnswer {
   const { response, output } = run;
   return {
     status: run.status,
-    output: output === undefined ? undefined : JSON.stringify(output),
+    output: textOf(output),
     fault: run.status === 'failed' || run.status === 'cancelled' ? withoutPrivate(run.fault) : undefined,
     response: response && {
       ...response,
@@ -271,18 +271,18 @@ function withoutPrivate(value: Fault | undefined): RunAnswer['fault'] {
 
 /** For a caller that comes back after the end. */
 function recordedAnswer(text: string): RunAnswer {
-  const record = JSON.parse(text) as RunRecord;
-  const responded = record.steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
-  const output = record.output === undefined ? undefined : JSON.stringify(record.output);
-  const status = record.status === 'succeeded' || record.status === 'cancelled' ? record.status : 'failed';
-  const { error } = record;
+  const { steps, output, status, error } = JSON.parse(text) as RunRecord;
+  const responded = steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
+  const response = responded && (responded.output as RunResponse);
   return {
-    status,
-    output: responded === undefined ? output : JSON.stringify((responded.output as { body?: unknown }).body),
+    status: status === 'succeeded' || status === 'cancelled' ? status : 'failed',
+    output: textOf(output),
     fault: error && { ...fault(error.code, error.message), ...(error.issues && { issues: error.issues }) },
-    response: undefined,
+    response: response && { ...response, body: textOf(response.body) },
   };
 }
+
+const textOf = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
 
 const queuedRecord = (row: RunRow): RunRecord => ({
   id: row.id,

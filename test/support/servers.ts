@@ -3,7 +3,7 @@
  * last. Tests read where they are by `inject('servers')`.
  */
 
-import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
@@ -55,6 +55,9 @@ const ORDERS = `
     (3, 'Edsger', false, 0.99, '[{"sku": "B2", "quantity": 1}]', '2026-02-01T12:00:00Z')`;
 
 const BUCKET = 'tidegate';
+
+/** No test run takes so long. */
+const ABANDONED_MILLISECONDS = 3_600_000;
 
 interface Shared {
   readonly servers: Promise<TestServers>;
@@ -155,9 +158,16 @@ async function makeFolder(): Promise<string> {
   const parent = resolve(import.meta.dirname, '../../.tidegate');
   await mkdir(parent, { recursive: true });
   for (const name of await readdir(parent)) {
-    // A run that was killed could not clear up after itself.
     const owner = /^test-(\d+)-/.exec(name)?.[1];
-    if (owner !== undefined && !isAlive(Number(owner))) await rm(join(parent, name), { recursive: true, force: true });
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    // A run that was killed could not clear up after itself. The age spares one of another container, whose
+    // process is not visible here.
+    const path = join(parent, name);
+    const age = await stat(path).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
+    if (age > ABANDONED_MILLISECONDS) await rm(path, { recursive: true, force: true });
   }
   const folder = await mkdtemp(join(parent, `test-${process.pid}-`));
   // Postgres refuses to run as root and then runs as a user of its own, who must get to his folder.

@@ -16,7 +16,7 @@ export const data: Connector = {
       // Any member is allowed, and `unknown` copies nothing: mostly the output is the very same object.
       params: v.unknown(),
       example: { id: 'order-1', skus: { jsonpath: '$.items[*].sku' } },
-      run: (params, { input }) => ok(applyMapping(params, input)),
+      run: (params, { input, written }) => ok(applyMapping(params, written, input)),
     }),
     validate: defineAction({
       title: 'Check a value against a JSON Schema',

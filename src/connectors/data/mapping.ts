@@ -2,7 +2,6 @@
 
 import { compileJsonPath } from '../../core/data/jsonpath.ts';
 import { FaultError, fault, type Result } from '../../core/errors.ts';
-import { LIMITS } from '../../core/limits.ts';
 
 interface Path {
   /** Finds one value or none. */
@@ -17,16 +16,19 @@ const paths = new Map<string, Result<Path>>();
 /**
  * The same value where there is no path in it: nothing is copied.
  *
+ * @param written the table as its author wrote it. Only what stands there as a path is one: a path in data
+ *   that an expression brought in stays data.
  * @param input what a path without `of` is applied to
  * @throws FaultError `expression.syntax` for a malformed path, `expression.missing` where a path that
  *   stands for one value finds none and has no `default`
  */
-export function applyMapping(value: unknown, input: unknown, depth = 0): unknown {
-  // No document is this deep, so what is deeper is data.
-  if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return value;
-  if (Array.isArray(value)) return mapList(value, input, depth);
+export function applyMapping(value: unknown, written: unknown, input: unknown): unknown {
+  if (typeof value !== 'object' || value === null || typeof written !== 'object' || written === null) return value;
+  if (Array.isArray(written)) return Array.isArray(value) ? mapList(value, written, input) : value;
+  if (Array.isArray(value)) return value;
   const fields = value as Readonly<Record<string, unknown>>;
-  return isPath(fields) ? find(fields, input, depth) : mapObject(fields, input, depth);
+  const table = written as Readonly<Record<string, unknown>>;
+  return isPath(table) ? find(fields as unknown as PathObject, table, input) : mapObject(fields, table, input);
 }
 
 interface PathObject {
@@ -41,10 +43,10 @@ function isPath(fields: Readonly<Record<string, unknown>>): fields is Record<str
   return Object.keys(fields).every((key) => key === 'jsonpath' || key === 'of' || key === 'default');
 }
 
-function find(fields: PathObject, input: unknown, depth: number): unknown {
+function find(fields: PathObject, written: PathObject, input: unknown): unknown {
   const path = pathOf(fields.jsonpath);
   if (!path.ok) throw new FaultError(path.fault);
-  const target = Object.hasOwn(fields, 'of') ? applyMapping(fields.of, input, depth + 1) : input;
+  const target = Object.hasOwn(fields, 'of') ? applyMapping(fields.of, written.of, input) : input;
   let found: readonly unknown[];
   try {
     found = path.value.query(target);
@@ -53,7 +55,7 @@ function find(fields: PathObject, input: unknown, depth: number): unknown {
   }
   if (!path.value.singular) return found;
   if (found.length > 0) return found[0];
-  if (Object.hasOwn(fields, 'default')) return applyMapping(fields.default, input, depth + 1);
+  if (Object.hasOwn(fields, 'default')) return applyMapping(fields.default, written.default, input);
   const fix = 'Give it a "default" if it may be missing.';
   throw new FaultError(fault('expression.missing', `The JSONPath ${fields.jsonpath} finds nothing. ${fix}`));
 }
@@ -68,10 +70,16 @@ function pathOf(source: string): Result<Path> {
   return path;
 }
 
-function mapList(list: readonly unknown[], input: unknown, depth: number): readonly unknown[] {
+function mapList(list: readonly unknown[], written: readonly unknown[], input: unknown): readonly unknown[] {
+  // An optional item that was left out moved the others, so places no longer tell which is which.
+  if (list.length !== written.length && written.some((item) => isPath(Object(item) as Record<string, unknown>))) {
+    throw new FaultError(
+      fault('step.params', 'A list with a JSONPath in it may have no optional item: give it a default.'),
+    );
+  }
   let copy: unknown[] | undefined;
   for (let index = 0; index < list.length; index++) {
-    const mapped = applyMapping(list[index], input, depth + 1);
+    const mapped = applyMapping(list[index], written[index], input);
     if (mapped === list[index] && copy === undefined) continue;
     copy ??= list.slice(0, index);
     copy.push(mapped);
@@ -79,10 +87,14 @@ function mapList(list: readonly unknown[], input: unknown, depth: number): reado
   return copy ?? list;
 }
 
-function mapObject(fields: Readonly<Record<string, unknown>>, input: unknown, depth: number): unknown {
+function mapObject(
+  fields: Readonly<Record<string, unknown>>,
+  written: Readonly<Record<string, unknown>>,
+  input: unknown,
+): unknown {
   let changes: [string, unknown][] | undefined;
   for (const key of Object.keys(fields)) {
-    const mapped = applyMapping(fields[key], input, depth + 1);
+    const mapped = applyMapping(fields[key], Object.hasOwn(written, key) ? written[key] : undefined, input);
     if (mapped !== fields[key]) (changes ??= []).push([key, mapped]);
   }
   // Not by assignment: a member named `__proto__` must stay a member.

@@ -26,6 +26,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly now: () => number;
   /** The input of the run. */
   readonly input: unknown;
+  /** `with` as the author wrote it, expressions and all; it tells what is code and what is data. */
+  readonly written: unknown;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
 }

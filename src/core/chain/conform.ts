@@ -246,7 +246,7 @@ const exampleOf = (schema: Schema): string => {
 
 function checkText(value: string, schema: Schema, path: string, issues: IssueList): void {
   const { minLength, maxLength, pattern } = schema;
-  const length = [...value].length;
+  const length = Array.from(value).length;
   if (typeof minLength === 'number' && length < minLength) {
     issues.add(path, minLength === 1 ? 'Must not be empty.' : `Must have at least ${minLength} characters.`);
   } else if (typeof maxLength === 'number' && length > maxLength) {

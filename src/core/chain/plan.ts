@@ -35,6 +35,8 @@ export interface StepPlan {
   readonly connection: string | undefined;
   readonly if: Template | undefined;
   readonly with: Template;
+  /** `with` as it stands in the document. */
+  readonly written: unknown;
   /** Indexes of the steps that must have settled: `after`, references, and what is in `gates`. */
   readonly after: readonly number[];
   /** Indexes of the steps waiting for this one. */

@@ -106,6 +106,7 @@ function finish(
     connection: document.connection,
     if: step.if,
     with: step.with,
+    written: document.with ?? {},
     switch: step.branches && { cases, otherwise: indexesOf(step.otherwise) },
     onError: route,
     retries: retryPolicy(document.retries, action, mode, at(path, 'retries'), issues),

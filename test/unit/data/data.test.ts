@@ -1,6 +1,6 @@
 import { safeParse } from 'valibot';
 import { describe, expect, test } from 'vitest';
-import { applyMapping } from '../../../src/connectors/data/mapping.ts';
+import { applyMapping as applyWritten } from '../../../src/connectors/data/mapping.ts';
 import { data } from '../../../src/connectors/data/index.ts';
 import { FaultError, type ErrorCode } from '../../../src/core/errors.ts';
 import type { ActionContext } from '../../../src/connectors/kit/types.ts';
@@ -13,8 +13,11 @@ function run(action: 'map' | 'validate', params: unknown) {
   const parsed = safeParse(facts.params, params);
   if (!parsed.success) throw new Error(parsed.issues[0].message);
   // Pure actions look at nothing of the context but the input.
-  return facts.run(parsed.output, { input: INPUT } as ActionContext);
+  return facts.run(parsed.output, { input: INPUT, written: params } as ActionContext);
 }
+
+/** A table without expressions: what is evaluated is what was written. */
+const applyMapping = (table: unknown, input: unknown): unknown => applyWritten(table, table, input);
 
 const faultCode = (call: () => unknown): ErrorCode | undefined => {
   try {
@@ -93,10 +96,22 @@ describe('data.map', () => {
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
+  test('a path that an expression brought in is data, not a path', () => {
+    const payload = { jsonpath: '$.customer.name' };
+    const written = { copy: '{{ input.payload }}', list: ['{{ input.payload }}'] };
+    const evaluated = { copy: payload, list: [payload] };
+    expect(applyWritten(evaluated, written, INPUT)).toBe(evaluated);
+  });
+
   test('data that is nested without measure is passed through', () => {
     let deep: unknown = 'end';
     for (let depth = 0; depth < 50_000; depth++) deep = { deep };
-    expect(applyMapping(deep, INPUT)).toBe(deep);
+    expect(applyWritten(deep, '{{ input }}', INPUT)).toBe(deep);
+  });
+
+  test('a list that lost an optional item beside a path is refused', () => {
+    const written = ['{{ input.x? }}', { jsonpath: '$.items' }];
+    expect(faultCode(() => applyWritten([{ jsonpath: '$.items' }], written, INPUT))).toBe('step.params');
   });
 
   test('more paths than are kept in memory still work', () => {
