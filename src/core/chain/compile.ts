@@ -9,8 +9,7 @@ import type { Catalogue } from './catalogue.ts';
 import { conform, type Leaf } from './conform.ts';
 import { chainSchema, type ChainDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
-import { at, IssueList } from './issues.ts';
-import { isReservedName } from './names.ts';
+import { IssueList } from './issues.ts';
 import type { Mode, Plan } from './plan.ts';
 import { compileSteps } from './steps.ts';
 import { checkTemplate, SCOPES } from './scopes.ts';
@@ -18,7 +17,6 @@ import { compileTriggers, modeOf } from './triggers.ts';
 import { compileJsonSchema } from '../data/json-schema.ts';
 import { fail, ok, type Result } from '../errors.ts';
 import type { Json } from '../json.ts';
-import { isObject } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 
 let documentSchema: unknown;
@@ -31,7 +29,6 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
   const issues = new IssueList();
   documentSchema ??= toJsonSchema(chainSchema, { typeMode: 'input', errorMode: 'ignore' });
   conform(document, documentSchema, '', issues, { leaf: literally, safeKeys: true });
-  refuseReservedNames(document, issues);
   // The order of steps means little while the steps themselves cannot be read.
   if (issues.all.length > 0) return invalid(issues);
   const chain = parse(chainSchema, document);
@@ -54,18 +51,6 @@ function invalid(issues: IssueList): Result<never> {
   const more = issues.all.length > 1 ? ` (and ${issues.all.length - 1} more)` : '';
   const path = first === undefined || first.path === '' ? '' : `${first.path}: `;
   return fail('chain.invalid', `${path}${first?.message ?? 'not valid'}${more}`, { issues: issues.all });
-}
-
-function refuseReservedNames(document: unknown, issues: IssueList): void {
-  if (!isObject(document)) return;
-  for (const field of ['steps', 'triggers']) {
-    const named = document[field];
-    if (!isObject(named)) continue;
-    for (const name of Object.keys(named)) {
-      if (!isReservedName(name)) continue;
-      issues.add(at(field, name), `"${name}" cannot be a name here, because every object has it; choose another.`);
-    }
-  }
 }
 
 function compileInput(chain: ChainDocument, issues: IssueList): Plan['validateInput'] {

@@ -48,8 +48,9 @@ describe('a run', () => {
     expect(JSON.stringify(recordOf(run))).not.toContain('secret detail');
   });
 
-  it('fails where its output does', () => {
+  it('fails where its output does', async () => {
     const { run } = drive(planOf({ one: { use } }, { output: '{{ $error("no output") }}' }));
+    await pass(0);
     expect(run.status).toBe('failed');
     expect(run.fault?.code).toMatch(/^expression\./);
   });

@@ -1,6 +1,7 @@
 /** Plans, and runs of them whose steps do what the test says. */
 
 import * as v from 'valibot';
+import { vi } from 'vitest';
 import { data } from '../../../src/connectors/data/index.ts';
 import { flow } from '../../../src/connectors/flow/index.ts';
 import { buildCatalogue } from '../../../src/connectors/kit/catalogue.ts';
@@ -115,6 +116,8 @@ export interface DriveOptions {
 
 /** Starts a run, under the fake clock that the test has installed. */
 export function drive(plan: Plan, options: DriveOptions = {}): Driven {
+  // The process that wrote that journal is dead; it must not go on beside this one.
+  if (options.recorded !== undefined) vi.clearAllTimers();
   answers = options.answers ?? {};
   const own: typeof calls = [];
   calls = own;

@@ -85,6 +85,7 @@ export async function run(
     signal: more?.signal ?? new AbortController().signal,
     now: () => NOW,
     input: undefined,
+    written: {},
     // The connector touches no database.
     data: undefined as unknown as ActionContext['data'],
   });

@@ -40,6 +40,7 @@ export const actionsOf =
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,
       input: {},
+      written: params,
       data: options.data ?? env.DATA,
     };
     return found.run(v.parse(found.params, params), context);
