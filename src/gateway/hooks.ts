@@ -25,7 +25,11 @@ export async function handleHook(request: Request, env: Env, path: string): Prom
   try {
     const name = NAME.exec(path)?.[1];
     if (name === undefined) return problemResponse(fault('source.not-found', 'Webhooks go to /hooks/<source>.'));
-    if (request.method !== 'POST') return problemResponse(fault('request.method', `${path} takes POST.`));
+    if (request.method !== 'POST') {
+      const refused = problemResponse(fault('request.method', `${path} takes POST.`));
+      refused.headers.set('allow', 'POST');
+      return refused;
+    }
     const result = await receive(request, env, name);
     return result.ok ? Response.json(result.value) : problemResponse(result.fault);
   } catch (thrown) {

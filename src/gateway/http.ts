@@ -116,11 +116,16 @@ function jsonResponse(id: string, json: string | undefined): Response {
   return new Response(json, { headers: { 'content-type': 'application/json', 'tidegate-run': id } });
 }
 
+/** `Response` throws where one of these has a body. */
+const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);
+
 /** What `flow.respond` said: a text is sent as it is, anything else as JSON. */
 function chosenResponse(id: string, { status, headers }: Omit<RunResponse, 'body'>, body: unknown): Response {
   const sent = new Headers(headers);
   sent.set('tidegate-run', id);
-  if (body === undefined || body === null) return new Response(null, { status, headers: sent });
+  if (body === undefined || body === null || NULL_BODY_STATUSES.has(status)) {
+    return new Response(null, { status, headers: sent });
+  }
   const text = typeof body === 'string' && sent.has('content-type');
   if (!sent.has('content-type')) sent.set('content-type', 'application/json');
   return new Response(text ? body : JSON.stringify(body), { status, headers: sent });

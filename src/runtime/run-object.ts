@@ -77,8 +77,10 @@ export class RunObject extends DurableObject<Env> {
   }
 
   async acceptAndWait(run: AcceptedRun, waitMilliseconds: number): Promise<RunAnswer | undefined> {
-    this.accept([run]);
-    return this.wait(run.id, waitMilliseconds);
+    // Before it is accepted: a run of steps that need not wait ends within `accept`.
+    const answer = this.#answer(run.id, waitMilliseconds);
+    const [accepted] = this.accept([run]);
+    return accepted?.duplicate === true ? this.wait(run.id, waitMilliseconds) : answer;
   }
 
   /** The answer of a run, or undefined when it has none within the time. */
@@ -89,6 +91,10 @@ export class RunObject extends DurableObject<Env> {
       const row = this.#store.read(id);
       return row?.record === undefined ? undefined : recordedAnswer(row.record);
     }
+    return this.#answer(id, waitMilliseconds);
+  }
+
+  #answer(id: string, waitMilliseconds: number): Promise<RunAnswer | undefined> {
     const waiters = this.#waiters.get(id) ?? new Set();
     this.#waiters.set(id, waiters);
     return new Promise((resolve) => {
@@ -117,10 +123,11 @@ export class RunObject extends DurableObject<Env> {
     const row = this.#store.read(id);
     if (row === undefined) return 'unknown';
     if (row.endedAt !== undefined) return 'ended';
-    const drive = this.#live.get(id) ?? (await this.#open(id));
-    if (drive === undefined || drive.run.status !== 'running') return 'ended';
-    stop(drive, fault('run.cancelled', 'The run was cancelled.'));
-    return 'cancelled';
+    const reason = fault('run.cancelled', 'The run was cancelled.');
+    const live = this.#live.get(id);
+    if (live !== undefined) stop(live, reason);
+    const drive = live ?? (await this.#open(id, reason));
+    return drive?.run.status === 'cancelled' ? 'cancelled' : 'ended';
   }
 
   /** Called each minute and at start: takes up what a lost alarm or a lost isolate left behind. */
@@ -181,7 +188,7 @@ export class RunObject extends DurableObject<Env> {
   }
 
   /** Brings a run into memory and drives it. A run whose plan cannot be loaded stays for the next sweep. */
-  async #open(id: string): Promise<Drive | undefined> {
+  async #open(id: string, cancelled?: Fault): Promise<Drive | undefined> {
     const row = this.#store.read(id);
     if (row === undefined || row.endedAt !== undefined) return undefined;
     this.#starting.add(id);
@@ -189,12 +196,17 @@ export class RunObject extends DurableObject<Env> {
       const loaded = loadPlan(this.env, row.chain, row.version);
       const plan = loaded instanceof Promise ? await loaded : loaded;
       const existing = this.#live.get(id);
-      if (existing !== undefined) return existing;
+      if (existing !== undefined) {
+        if (cancelled !== undefined) stop(existing, cancelled);
+        return existing;
+      }
       const drive = this.#driveOf(row, createRun(plan, row.start));
       this.#live.set(id, drive);
       this.#changed(drive);
       const issues = plan.validateInput?.(row.start.input) ?? [];
-      if (issues.length > 0) stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
+      // A run that is cancelled while it waits for a place starts nothing.
+      if (cancelled !== undefined) stop(drive, cancelled);
+      else if (issues.length > 0) stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
       else advance(drive);
       return drive;
     } catch (thrown) {
@@ -277,7 +289,11 @@ function recordedAnswer(text: string): RunAnswer {
   return {
     status: status === 'succeeded' || status === 'cancelled' ? status : 'failed',
     output: textOf(output),
-    fault: error && { ...fault(error.code, error.message), ...(error.issues && { issues: error.issues }) },
+    fault: error && {
+      ...fault(error.code, error.message),
+      ...(error.issues && { issues: error.issues }),
+      ...(error.step && { step: error.step }),
+    },
     response: response && { ...response, body: textOf(response.body) },
   };
 }

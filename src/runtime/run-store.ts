@@ -116,22 +116,31 @@ function rowOf(row: Record<string, SqlStorageValue>): RunRow {
   };
 }
 
+/** Whether a text has that few bytes in UTF-8, which has up to three for each of its units. */
+const fits = (text: string, limitBytes: number): boolean =>
+  text.length * 3 <= limitBytes || new TextEncoder().encode(text).byteLength <= limitBytes;
+
 function journalOf(sql: SqlStorage, id: string, nextSequence: number): Journal {
   let sequence = nextSequence;
   let pending: StepEvent[] = [];
   const flush = (): void => {
     if (pending.length === 0) return;
-    sql.exec('insert into journal values (?, ?, ?)', id, sequence++, JSON.stringify(pending));
+    const row = JSON.stringify(pending);
+    // Each event fits a row; several large ones together may not.
+    const rows = fits(row, LIMITS.runRecordBytes) ? [row] : pending.map((event) => JSON.stringify([event]));
+    for (const events of rows) sql.exec('insert into journal values (?, ?, ?)', id, sequence++, events);
     pending = [];
   };
   return {
     record: (event) => pending.push(event),
     flush,
     check: (output) => {
-      const size = JSON.stringify(output ?? null).length;
-      if (size <= LIMITS.stepOutputBytes) return undefined;
       const limit = LIMITS.stepOutputBytes;
-      return fault('step.output-too-large', `The output has ${size} characters; a durable run stores up to ${limit}.`);
+      if (fits(JSON.stringify(output ?? null), limit)) return undefined;
+      return fault(
+        'step.output-too-large',
+        `The output is too large as JSON; a durable run stores up to ${limit} bytes.`,
+      );
     },
     end: (run) => {
       flush();
@@ -144,7 +153,7 @@ function journalOf(sql: SqlStorage, id: string, nextSequence: number): Journal {
 function recordText(run: RunState): string {
   const record = recordOf(run);
   const text = JSON.stringify(record);
-  if (text.length <= LIMITS.runRecordBytes) return text;
+  if (fits(text, LIMITS.runRecordBytes)) return text;
   const steps = record.steps.map((step) => ({ ...step, output: undefined }));
   return JSON.stringify({ ...record, steps, input: undefined });
 }
