@@ -1,7 +1,7 @@
 /** The command line of `npm start`. */
 
-import { watch } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { readdirSync, watch } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch, type Gateway } from './launch.ts';
 import { LaunchProblem } from './problem.ts';
@@ -72,13 +72,32 @@ function rebuildOnChange(gateway: Gateway): void {
       log(error instanceof LaunchProblem ? error.message : String(error));
     }
   };
-  watch(resolve(import.meta.dirname, '../../src'), { recursive: true }, () => {
+  const watched = new Set<string>();
+  // Folder by folder: a recursive watch loses a file that an editor saves by renaming a new one into its place.
+  const watchFolders = (): void => {
+    for (const folder of foldersIn(resolve(import.meta.dirname, '../../src'))) {
+      if (watched.has(folder)) continue;
+      watched.add(folder);
+      watch(folder, changed);
+    }
+  };
+  const changed = (): void => {
     clearTimeout(timer);
     // An editor saves in several steps, and a build under way is not overtaken by the next.
     timer = setTimeout(() => {
+      watchFolders();
       last = last.then(rebuild);
     }, 100);
-  });
+  };
+  watchFolders();
+}
+
+function foldersIn(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return [
+    folder,
+    ...entries.filter((entry) => entry.isDirectory()).map(({ parentPath, name }) => join(parentPath, name)),
+  ];
 }
 
 try {

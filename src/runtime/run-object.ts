@@ -195,6 +195,8 @@ export class RunObject extends DurableObject<Env> {
     try {
       const loaded = loadPlan(this.env, row.chain, row.version);
       const plan = loaded instanceof Promise ? await loaded : loaded;
+      // It may have been cancelled while its plan was loading.
+      if (loaded instanceof Promise && this.#store.read(id)?.endedAt !== undefined) return undefined;
       const existing = this.#live.get(id);
       if (existing !== undefined) {
         if (cancelled !== undefined) stop(existing, cancelled);
