@@ -20,10 +20,10 @@ export const LIMITS = {
   /** A text that an expression makes, in characters. */
   expressionResultCharacters: 16 * 1024 * 1024,
 
-  /** Body of a request to a chain. The object that stores it takes 2 MB a row. */
-  requestBodyBytes: 1024 * 1024,
+  /** Body of a request to a chain. Its row takes 2 MB and may hold it twice: as the body and in the input. */
+  requestBodyBytes: 900 * 1024,
   /** Body of a webhook; the largest vendor (GitHub) sends up to 25 MB, most less than 1 MB. */
-  webhookBodyBytes: 1024 * 1024,
+  webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
   responseBodyBytes: 8 * 1024 * 1024,
   /** Output of one step in a durable run: a row of the journal takes 2 MB. */

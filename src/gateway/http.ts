@@ -133,7 +133,12 @@ function chosenResponse(id: string, { status, headers }: Omit<RunResponse, 'body
 
 function failedResponse(id: string, reason: (Fault & { readonly step?: string }) | undefined): Response {
   const shown: Fault & { readonly step?: string } = reason ?? fault('internal.unexpected', 'The run failed.');
-  const response = problemResponse(shown, { run: id, ...(shown.step === undefined ? {} : { step: shown.step }) });
+  const response = problemResponse(shown, {
+    run: id,
+    ...(shown.step === undefined ? {} : { step: shown.step }),
+    // Of other failures the data is for the author: it may be an upstream's reply.
+    ...(shown.code === 'run.failed' ? { data: shown.data } : {}),
+  });
   response.headers.set('tidegate-run', id);
   return response;
 }
@@ -174,9 +179,11 @@ function acceptedResponse(request: Request, id: string): Response {
   return Response.json({ id, url }, { status: 202, headers: { location: url, 'tidegate-run': id } });
 }
 
-function answeredResponse(id: string, { status, response, output, fault: reason }: RunAnswer): Response {
+function answeredResponse(id: string, { status, response, output, fault: reason, failure }: RunAnswer): Response {
   if (response !== undefined) {
     return chosenResponse(id, response, response.body === undefined ? undefined : JSON.parse(response.body));
   }
-  return status === 'succeeded' ? jsonResponse(id, output) : failedResponse(id, reason);
+  return status === 'succeeded'
+    ? jsonResponse(id, output)
+    : failedResponse(id, reason && { ...reason, data: failure && JSON.parse(failure) });
 }

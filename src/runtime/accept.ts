@@ -11,6 +11,7 @@ import type { AcceptedRun, RunObject } from './run-object.ts';
 import type { StoredStart } from './run-store.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
+import { fault, FaultError } from '../core/errors.ts';
 import type { Env } from '../env.ts';
 import { randomBytes, sha256, toHex } from '../vault/bytes.ts';
 
@@ -103,8 +104,10 @@ export async function acceptAndWait(
 }
 
 /**
- * One more try with a new stub where the platform says that this may help. Accepting twice is safe:
- * the ids are made before the first try.
+ * One more try with a new stub where the platform says that this may help; accepting twice is safe, because
+ * the ids are made before the first try. An overloaded object is never tried again.
+ *
+ * @throws FaultError `storage.unavailable` | `run.busy`
  */
 async function withObject<T>(
   env: Env,
@@ -114,7 +117,20 @@ async function withObject<T>(
   try {
     return await call(stubOf(env, shard));
   } catch (thrown) {
-    if (!(thrown instanceof Error && 'retryable' in thrown && thrown.retryable === true)) throw thrown;
-    return call(stubOf(env, shard));
+    if (!hasFlag(thrown, 'retryable') || hasFlag(thrown, 'overloaded')) throw unavailable(thrown);
+    return call(stubOf(env, shard)).catch((again: unknown) => {
+      throw unavailable(again);
+    });
   }
+}
+
+/** How the platform marks an error of a call to an object. */
+const hasFlag = (thrown: unknown, flag: 'retryable' | 'overloaded'): boolean =>
+  thrown instanceof Error && flag in thrown && Reflect.get(thrown, flag) === true;
+
+function unavailable(thrown: unknown): FaultError {
+  if (thrown instanceof FaultError) return thrown;
+  return hasFlag(thrown, 'overloaded')
+    ? new FaultError(fault('run.busy', 'Too many runs are waiting.', { retryAfterMilliseconds: 1_000, detail: thrown }))
+    : new FaultError(fault('storage.unavailable', 'The run could not be stored; try again.', { detail: thrown }));
 }

@@ -40,6 +40,8 @@ export interface RunAnswer {
   readonly status: 'running' | 'succeeded' | 'failed' | 'cancelled';
   readonly output: string | undefined;
   readonly fault: (Omit<Fault, 'detail' | 'data'> & { readonly step?: string }) | undefined;
+  /** What `flow.fail` has for the caller, as JSON text. */
+  readonly failure: string | undefined;
   readonly response: (Omit<RunResponse, 'body'> & { readonly body: string | undefined }) | undefined;
 }
 
@@ -270,12 +272,17 @@ function answerOf(run: RunState): RunAnswer {
     status: run.status,
     output: textOf(output),
     fault: run.status === 'failed' || run.status === 'cancelled' ? withoutPrivate(run.fault) : undefined,
+    failure: failureOf(run.fault),
     response: response && {
       ...response,
       body: response.body === undefined ? undefined : JSON.stringify(response.body),
     },
   };
 }
+
+/** An upstream's reply is for the author, the data of `flow.fail` for the caller. */
+const failureOf = (value: Pick<Fault, 'code' | 'data'> | undefined): string | undefined =>
+  value?.code === 'run.failed' ? textOf(value.data) : undefined;
 
 function withoutPrivate(value: Fault | undefined): RunAnswer['fault'] {
   if (value === undefined) return undefined;
@@ -295,7 +302,9 @@ function recordedAnswer(text: string): RunAnswer {
       ...fault(error.code, error.message),
       ...(error.issues && { issues: error.issues }),
       ...(error.step && { step: error.step }),
+      ...(error.status && { status: error.status }),
     },
+    failure: failureOf(error),
     response: response && { ...response, body: textOf(response.body) },
   };
 }

@@ -5,7 +5,15 @@ import { fail, ok } from '../../core/errors.ts';
 import { defineAction, type Connector } from '../kit/types.ts';
 
 const steps = v.array(v.pipe(v.string(), v.description('Id of a step.')));
-const status = v.optional(v.pipe(v.number(), v.integer(), v.minValue(200), v.maxValue(599)));
+const failureStatus = v.optional(
+  v.pipe(
+    v.number(),
+    v.integer(),
+    v.minValue(400),
+    v.maxValue(599),
+    v.description('Status of the answer. Default 500.'),
+  ),
+);
 
 export const flow: Connector = {
   name: 'flow',
@@ -53,7 +61,7 @@ export const flow: Connector = {
       params: v.strictObject({
         message: v.pipe(v.string(), v.minLength(1), v.description('What the caller reads.')),
         code: v.optional(v.pipe(v.string(), v.description('A code of your own, for the caller.'))),
-        status,
+        status: failureStatus,
         data: v.optional(v.unknown()),
       }),
       example: { message: 'There is no order {{ input.id }}.', status: 404 },

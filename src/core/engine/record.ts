@@ -13,7 +13,7 @@ export const TRIGGER_TYPES = ['http', 'webhook', 'schedule', 'manual'] as const;
 export type TriggerType = (typeof TRIGGER_TYPES)[number];
 
 /** The public part of a fault. */
-export type ShownFault = Pick<Fault, 'code' | 'message' | 'issues' | 'data'> & { readonly step?: string };
+export type ShownFault = Pick<Fault, 'code' | 'message' | 'status' | 'issues' | 'data'> & { readonly step?: string };
 
 export interface AttemptRecord {
   /** From 1. */

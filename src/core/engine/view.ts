@@ -10,6 +10,7 @@ export function shownFault(fault: Fault & { readonly step?: string }): ShownFaul
     code: fault.code,
     message: fault.message,
     ...(fault.step === undefined ? {} : { step: fault.step }),
+    ...(fault.status === undefined ? {} : { status: fault.status }),
     ...(fault.issues === undefined ? {} : { issues: fault.issues }),
     ...(fault.data === undefined ? {} : { data: fault.data }),
   };

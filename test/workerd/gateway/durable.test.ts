@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, it } from 'vitest';
+import { LIMITS } from '../../../src/core/limits.ts';
 import { answerOf, call, codeOf, manage, publish, QUICK, receipts, receivedAt, upstream } from './fixtures.ts';
 import worker from '../../../src/index.ts';
 import { objectOf } from '../../../src/runtime/accept.ts';
@@ -64,8 +65,8 @@ describe('a durable chain', () => {
 
   it('takes a large body on a route with a parameter', async () => {
     await publish({ ...durable, output: '{{ $length(input.text) }}' }, { path: '/large/{id}', respond: 'result' });
-    const { status, text } = await call('POST /large/1', { text: 'x'.repeat(1024 * 1024 - 50) });
-    expect([status, text]).toEqual([200, String(1024 * 1024 - 50)]);
+    const { status, text } = await call('POST /large/1', { text: 'x'.repeat(LIMITS.requestBodyBytes - 50) });
+    expect([status, text]).toEqual([200, String(LIMITS.requestBodyBytes - 50)]);
   });
 });
 
