@@ -66,6 +66,8 @@ export const LIMITS = {
   savedUntilWriteMilliseconds: 60_000,
   /** Longest time that a caller waits for the result of a durable run; then it gets 202. */
   resultWaitMilliseconds: 60_000,
+  /** How long records of inline runs gather: each write to D1 syncs a disk, on the thread that serves here. */
+  inlineRecordDelayMilliseconds: 1_000,
   /** Inline runs an isolate records in full each second; failures have as many places of their own. */
   inlineRecordsPerSecond: 50,
   /** Age at which an isolate asks D1 whether its configuration is still the newest. */

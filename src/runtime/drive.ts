@@ -115,7 +115,8 @@ function start(drive: Drive, step: StepPlan): void {
             journal.record({ type: 'started', step: step.index, at: startedAt });
             journal.flush();
           },
-    signal: () => (controller ??= new AbortController()).signal,
+    // The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run.
+    signal: () => (journal === undefined ? undefined : (controller ??= new AbortController()).signal),
   };
   const result = execute(attempt, host);
   if (!(result instanceof Promise)) {

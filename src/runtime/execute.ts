@@ -22,8 +22,8 @@ export interface Attempt {
   readonly step: StepPlan;
   /** Called once, right before the action, where it may have an effect. */
   readonly beforeEffect: (() => void) | undefined;
-  /** Aborts when the attempt is given up. Made only when an action asks for it. */
-  readonly signal: () => AbortSignal;
+  /** Aborts when the attempt is given up. Made only when an action asks for it; none in an inline run. */
+  readonly signal: () => AbortSignal | undefined;
 }
 
 type MaybePromise<T> = T | Promise<T>;

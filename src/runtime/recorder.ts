@@ -21,7 +21,8 @@ let failed = 0;
 export function recordInline(run: RunState, env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): void {
   if (!hasPlace(run)) return;
   buffer.push(recordOf(run));
-  if (buffer.length === 1) ctx.waitUntil(scheduler.wait(LIMITS.summaryDelayMilliseconds).then(() => flushRecords(env)));
+  if (buffer.length === 1)
+    ctx.waitUntil(scheduler.wait(LIMITS.inlineRecordDelayMilliseconds).then(() => flushRecords(env)));
 }
 
 function hasPlace(run: RunState): boolean {

@@ -36,7 +36,7 @@ export function outputOf(
     return { ok: false, fault: statusFault(reply, host, now, body.ok ? body.value : reply.body) };
   }
   if (!body.ok) return fail('upstream.invalid', `${host} answered with a body that is not JSON.`, { data: { status } });
-  return ok({ status, headers: plainHeaders(reply.headers), body: body.value });
+  return ok(output(reply, body.value));
 }
 
 function bodyOf(
@@ -67,6 +67,18 @@ function textOrBase64(headers: Headers, bytes: Uint8Array): string {
   } catch {
     return base64(bytes);
   }
+}
+
+/** Headers are read only when somebody looks: going through them costs more than the rest of the reply. */
+function output({ status, headers }: HttpReply, body: unknown): HttpOutput {
+  let plain: Record<string, string> | undefined;
+  return {
+    status,
+    get headers() {
+      return (plain ??= plainHeaders(headers));
+    },
+    body,
+  };
 }
 
 function plainHeaders(headers: Headers): Record<string, string> {

@@ -21,8 +21,11 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly connection: OpenConnection<Settings, Secrets>;
   /** `run:step:item`, the same for every attempt. */
   readonly idempotencyKey: string;
-  /** Aborts when the attempt runs out of time or the run is cancelled. */
-  readonly signal: AbortSignal;
+  /**
+   * Aborts when the attempt runs out of time or the run is cancelled. Undefined in an inline run: there the
+   * attempt is given up all the same, and the platform ends its traffic with the caller's request.
+   */
+  readonly signal: AbortSignal | undefined;
   readonly now: () => number;
   /** The input of the run. */
   readonly input: unknown;

@@ -17,7 +17,7 @@ export interface HttpRequest {
   /** Names among the headers that a connection gave; not sent to another origin. */
   readonly secretHeaders?: ReadonlySet<string>;
   readonly body?: string | Uint8Array | undefined;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** False: a redirect is a reply like any other. Default true. */
   readonly follow?: boolean;
   /** How the body of a reply with this content type is handed over. */

@@ -11,7 +11,7 @@ import { retryAfter } from '../http/status.ts';
 export interface Wire {
   /** The guarded one. */
   readonly fetch: typeof fetch;
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Unix time in milliseconds. */
   readonly now: () => number;
 }
