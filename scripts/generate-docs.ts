@@ -7,67 +7,99 @@ import * as prettier from 'prettier';
 import type { GenericSchema } from 'valibot';
 import { connectors } from '../src/connectors/index.ts';
 import type { Action, Connector } from '../src/connectors/kit/types.ts';
-import { chainSchema, retriesSchema, stepSchema, TRIGGERS } from '../src/core/chain/document.ts';
+import { chainSchema, stepSchema, TRIGGERS } from '../src/core/chain/document.ts';
+import { LIMITS } from '../src/core/limits.ts';
 
 interface Schema {
-  readonly type?: string | readonly string[];
+  readonly type?: string;
   readonly description?: string;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
   readonly enum?: readonly unknown[];
   readonly const?: unknown;
   readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  readonly pattern?: string;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly minLength?: number;
   readonly maxLength?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly maxProperties?: number;
   readonly anyOf?: readonly Schema[];
-  readonly oneOf?: readonly Schema[];
   readonly items?: Schema;
   readonly additionalProperties?: Schema | boolean;
 }
 
 const schemaOf = (schema: GenericSchema): Schema =>
-  toJsonSchema(schema, { typeMode: 'input', errorMode: 'ignore' }) as Schema;
+  toJsonSchema(schema, { target: 'draft-2020-12', typeMode: 'input', errorMode: 'ignore' }) as Schema;
+
+const code = (value: unknown): string => `\`${JSON.stringify(value)}\``;
+
+/** The words that the compiler's messages use too. */
+const TYPES: Readonly<Record<string, string>> = {
+  string: 'text',
+  number: 'number',
+  integer: 'whole number',
+  boolean: 'true or false',
+  object: 'object',
+  null: 'null',
+};
 
 function typeOf(schema: Schema): string {
-  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
-  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${JSON.stringify(value)}\``).join(', ');
-  const alternatives = schema.anyOf ?? schema.oneOf;
-  if (alternatives !== undefined) return [...new Set(alternatives.map(typeOf))].join(' or ');
-  if (schema.type === 'array') return `list of ${schema.items === undefined ? 'anything' : typeOf(schema.items)}`;
-  if (schema.type === 'object' && schema.properties !== undefined) {
-    const names = Object.keys(schema.properties).map((name) => (schema.required?.includes(name) ? name : `${name}?`));
-    return `object { ${names.join(', ')} }`;
+  if (schema.const !== undefined) return code(schema.const);
+  if (schema.enum !== undefined) return schema.enum.map(code).join(', ');
+  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(typeOf))].join(' or ');
+  if (schema.type === 'array') {
+    const items = schema.items === undefined ? 'anything' : typeOf(schema.items);
+    return items === 'anything' ? 'list' : `list of ${items}`;
   }
-  return schema.type === undefined ? 'anything' : String(schema.type);
+  return TYPES[schema.type ?? ''] ?? 'anything';
 }
 
-function boundsOf({ minimum, maximum, minLength, maxLength }: Schema): string {
+const many = (count: number, one: string, several: string): string => `${count} ${count === 1 ? one : several}`;
+
+function boundsOf(schema: Schema): string {
+  const { minimum, maximum, minLength, maxLength, minItems, maxItems, maxProperties, pattern, examples } = schema;
   const bounds = [
     minimum === undefined ? [] : `≥ ${minimum}`,
     maximum === undefined ? [] : `≤ ${maximum}`,
-    minLength === undefined ? [] : `at least ${minLength} characters`,
+    minLength === undefined ? [] : minLength === 1 ? 'not empty' : `at least ${minLength} characters`,
     maxLength === undefined ? [] : `at most ${maxLength} characters`,
+    minItems === undefined ? [] : `at least ${many(minItems, 'entry', 'entries')}`,
+    maxItems === undefined ? [] : `at most ${many(maxItems, 'entry', 'entries')}`,
+    maxProperties === undefined ? [] : `at most ${maxProperties} members`,
+    // An example says more than a pattern.
+    examples !== undefined ? `e.g. ${examples.map(code).join(', ')}` : pattern === undefined ? [] : `\`${pattern}\``,
   ].flat();
-  return bounds.length === 0 ? '' : ` (${bounds.join(', ')})`;
+  return bounds.length === 0 ? '' : `; ${bounds.join(', ')}`;
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+/** A line for each field, those of objects and of lists of objects by their path. */
+function rowsOf(schema: Schema, base = ''): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    const fallback = field.default === undefined ? '' : code(field.default);
+    const need = schema.required?.includes(name) ? 'required' : fallback;
+    const cells = [`\`${base}${name}\``, typeOf(field) + boundsOf(field), need, field.description ?? ''];
+    const row = cells.map((text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ');
+    return [
+      `| ${row} |`,
+      ...rowsOf(field, `${base}${name}.`),
+      ...(field.items === undefined ? [] : rowsOf(field.items, `${base}${name}[].`)),
+    ];
+  });
+}
 
 function table(schema: Schema): string {
-  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
-    const need = schema.required?.includes(name) ? 'required' : 'optional';
-    const fallback = field.default === undefined ? '' : ` Default: \`${JSON.stringify(field.default)}\`.`;
-    return `| \`${name}\` | ${cell(typeOf(field) + boundsOf(field))} | ${need} | ${cell((field.description ?? '') + fallback)} |`;
-  });
-  return rows.length === 0
-    ? '_Free form._\n'
-    : `| field | type | | meaning |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n`;
+  if (schema.anyOf !== undefined) return schema.anyOf.map(table).join('\nor\n\n');
+  const rows = rowsOf(schema);
+  if (rows.length === 0) return 'Any members.\n';
+  return `| field | type | default | meaning |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n`;
 }
 
 const EFFECTS = {
-  pure: 'computes only; computed again after a crash',
+  pure: 'computes only; it is computed again after a crash',
   idempotent: 'doing it twice is doing it once',
   keyed: 'repeated with the same idempotency key',
   external: 'repeated only where the step has `retries`',
@@ -76,7 +108,7 @@ const EFFECTS = {
 function actionText(connector: Connector, name: string, action: Action): string {
   const example = {
     use: `${connector.name}.${name}`,
-    ...(connector.connection?.required ? { connection: 'my-connection' } : {}),
+    ...(connector.connection?.required ? { connection: `my-${connector.name}` } : {}),
     with: action.example,
   };
   return `#### \`${connector.name}.${name}\`
@@ -90,43 +122,65 @@ ${JSON.stringify(example)}
 `;
 }
 
-function connectorText(connector: Connector): string {
-  const facts = connector.connection;
-  const connection =
-    facts === undefined
-      ? 'No connection.'
-      : `Connection: ${facts.required ? 'required' : 'optional'}. Settings:\n\n${table(schemaOf(facts.settings))}\nSecrets (never read back): ${typeOf(schemaOf(facts.secrets)).replaceAll('|', '\\|')}.`;
-  const actions = Object.entries(connector.actions).map(([name, action]) => actionText(connector, name, action));
-  return `### ${connector.title} (\`${connector.name}\`)\n\n${connection}\n\n${actions.join('\n')}`;
+function connectionText({ connection }: Connector): string {
+  if (connection === undefined) return 'Takes no connection.';
+  return `A connection is ${connection.required ? 'required' : 'optional'}. Its settings:
+
+${table(schemaOf(connection.settings))}
+Its secrets, which are never read back:
+
+${table(schemaOf(connection.secrets))}`;
 }
+
+function connectorText(connector: Connector): string {
+  const actions = Object.entries(connector.actions).map(([name, action]) => actionText(connector, name, action));
+  return `### ${connector.title} (\`${connector.name}\`)\n\n${connectionText(connector)}\n\n${actions.join('\n')}`;
+}
+
+const triggerText = ([name, schema]: readonly [string, GenericSchema]): string =>
+  `### \`${name}\`\n\n${schemaOf(schema).description ?? ''}\n\n${table(schemaOf(schema))}`;
+
+const EXPRESSIONS = `\`{{ … }}\` in a text holds an expression in [JSONata](https://docs.jsonata.org/). How they are evaluated: [design/expressions.md](design/expressions.md).
+
+- **Roots**: \`trigger\` (\`name\`, \`type\`, \`params\`, \`query\`, \`headers\`, \`body\`, \`receivedAt\`), \`input\`, \`steps.<id>\` (the output of a step), \`run\` (\`id\`, \`startedAt\`, \`now\`) and \`chain\` (\`name\`, \`version\`). The \`input\` of a trigger sees \`trigger\`, \`run.now\` and \`chain.name\`.
+- **Types**: a text that is one expression as a whole keeps the expression's type; in a mixed text everything becomes text.
+- **Order**: a step waits for the steps that its expressions refer to.
+- **Missing values** are errors that name the reference. \`{{ input.note? }}\` may be missing and then leaves out its field; \`{{ input.note ?? 'none' }}\` has a default.
+- **Failed steps**: \`steps.<id>\` of a step that failed and did not stop the run is \`{ "error": { "code", "message", "data" } }\`. A skipped step is missing.
+- **Conditions** (\`if\`, \`when\`) are one expression as a whole.
+- **Time**: \`$now()\` and \`$millis()\` are the time at which the run was accepted.
+- **Bounds**: ${LIMITS.expressionCharacters} characters and ${LIMITS.expressionMilliseconds} ms for one expression. \`$eval\` is not there.
+- **Braces**: a literal \`{{\` is written \`{{ '{{' }}\`.`;
+
+const contents = connectors.map(
+  ({ name, title }) => `[${title}](#${`${title} ${name}`.toLowerCase().replaceAll(' ', '-')})`,
+);
 
 const reference = `# Chains
 
-Generated from the schemas by \`npm run docs\`. A chain is a JSON document; \`docs/chain.schema.json\` gives completion in an editor. How it is compiled and run: [design/chains.md](design/chains.md); expressions: [design/expressions.md](design/expressions.md).
+Generated from the schemas by \`npm run docs\`. A chain is a JSON document of at most ${LIMITS.chainDocumentBytes / 1024} KiB; [chain.schema.json](chain.schema.json) gives completion in an editor. How it is compiled and what runs: [design/chains.md](design/chains.md).
 
 ## The document
 
 ${table(schemaOf(chainSchema))}
 
+Names of steps and triggers are letters, digits, \`_\` and \`-\`, begin with a letter and have at most 64 characters; names that JavaScript reserves, such as \`constructor\`, are refused. Durations are a whole number and one of \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`.
+
 ## Triggers
 
-${Object.entries(TRIGGERS)
-  .map(([name, schema]) => `### \`${name}\`\n\n${schemaOf(schema).description ?? ''}\n\n${table(schemaOf(schema))}`)
-  .join('\n')}
+${Object.entries(TRIGGERS).map(triggerText).join('\n')}
 
 ## Steps
 
 ${table(schemaOf(stepSchema))}
 
-### \`retries\`
-
-${table(schemaOf(retriesSchema))}
-
 ## Expressions
 
-\`{{ … }}\` holds JSONata over \`trigger.{name,type,params,query,headers,body,receivedAt}\`, \`input\`, \`steps.<id>\`, \`run.id\` and \`chain.{name,version}\`. A text that is one expression keeps the expression's type; in a mixed text it becomes text. A missing value is an error that names the reference, unless the expression ends with \`?\` or has a default (\`??\`). The value of a failed step is \`{ "error": { "code", "message", "data" } }\`.
+${EXPRESSIONS}
 
 ## Actions
+
+${contents.join(' · ')}
 
 ${connectors.map(connectorText).join('\n')}`;
 
@@ -138,13 +192,12 @@ const schema = {
 
 const files: readonly (readonly [string, string, string])[] = [
   ['docs/chains.md', reference, 'markdown'],
-  ['docs/chain.schema.json', JSON.stringify(schema), 'json'],
+  ['docs/chain.schema.json', JSON.stringify(schema, null, 2), 'json'],
 ];
 const root = resolve(import.meta.dirname, '..');
-const style = (await prettier.resolveConfig(resolve(root, 'docs/chains.md'))) ?? {};
 for (const [path, text, parser] of files) {
   const full = resolve(root, path);
-  const made = await prettier.format(text, { ...style, parser });
+  const made = await prettier.format(text, { ...(await prettier.resolveConfig(full)), parser });
   const kept = existsSync(full) ? readFileSync(full, 'utf8') : '';
   if (kept === made) continue;
   if (process.argv.includes('--check')) {

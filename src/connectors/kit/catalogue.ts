@@ -32,7 +32,11 @@ function factsOf(name: string, { connection }: Connector, action: Action): Actio
   return {
     name,
     effect: action.effect,
-    params: toJsonSchema(action.params, { typeMode: 'input', errorMode: 'ignore' }) as JsonObject,
+    params: toJsonSchema(action.params, {
+      target: 'draft-2020-12',
+      typeMode: 'input',
+      errorMode: 'ignore',
+    }) as JsonObject,
     connection: connection === undefined ? 'none' : connection.required ? 'required' : 'optional',
     ...(action.control === undefined ? {} : { control: action.control }),
   };

@@ -4,12 +4,13 @@
  */
 
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { parse } from 'valibot';
+import { getDotPath, safeParse } from 'valibot';
 import type { Catalogue } from './catalogue.ts';
 import { conform, type Leaf } from './conform.ts';
 import { chainSchema, type ChainDocument } from './document.ts';
-import { parseDuration } from './duration.ts';
-import { IssueList } from './issues.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { at, IssueList } from './issues.ts';
+import { isReservedName } from './names.ts';
 import type { Mode, Plan } from './plan.ts';
 import { compileSteps } from './steps.ts';
 import { checkTemplate, SCOPES } from './scopes.ts';
@@ -27,11 +28,25 @@ const literally = (): Leaf => 'literal';
 /** Fault `chain.invalid` with an issue for each mistake. */
 export function compileChain(document: unknown, catalogue: Catalogue): Result<Plan> {
   const issues = new IssueList();
-  documentSchema ??= toJsonSchema(chainSchema, { typeMode: 'input', errorMode: 'ignore' });
+  const deep = tooDeep(document);
+  if (deep !== undefined) {
+    issues.add(deep, `Nested deeper than ${LIMITS.jsonDepth} levels.`);
+    return invalid(issues);
+  }
+  documentSchema ??= toJsonSchema(chainSchema, { target: 'draft-2020-12', typeMode: 'input', errorMode: 'ignore' });
   conform(document, documentSchema, '', issues, { leaf: literally, safeKeys: true });
   // The order of steps means little while the steps themselves cannot be read.
   if (issues.all.length > 0) return invalid(issues);
-  const chain = parse(chainSchema, document);
+  const parsed = safeParse(chainSchema, document);
+  if (!parsed.success) {
+    // JSON Schema counts characters where valibot counts UTF-16 units, so that one may pass what the other refuses.
+    for (const issue of parsed.issues) issues.add(getDotPath(issue) ?? '', issue.message);
+    return invalid(issues);
+  }
+  const chain = parsed.output;
+  if (isReservedName(chain.name)) {
+    issues.add('name', `The name "${chain.name}" is reserved in JavaScript; choose another.`);
+  }
   const mode = modeOf(chain);
   const plan: Plan = {
     name: chain.name,
@@ -44,6 +59,17 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
     document: document as Json,
   };
   return issues.all.length === 0 ? ok(plan) : invalid(issues);
+}
+
+/** The path of a value nested so deep that recursion over it would not fit the stack. Scalars have no depth. */
+function tooDeep(value: unknown, depth = 0): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depth > LIMITS.jsonDepth) return '';
+  for (const [key, member] of Object.entries(value)) {
+    const found = tooDeep(member, depth + 1);
+    if (found !== undefined) return at(key, found);
+  }
+  return undefined;
 }
 
 function invalid(issues: IssueList): Result<never> {
@@ -79,7 +105,7 @@ function runTimeout(chain: ChainDocument, mode: Mode, issues: IssueList): number
   const { usual, longest } = RUN_TIMEOUTS[mode];
   const milliseconds = chain.timeout === undefined ? usual : (parseDuration(chain.timeout) ?? usual);
   if (milliseconds === 0 || milliseconds > longest) {
-    issues.add('timeout', `Must be more than 0 and at most ${longest / 1_000}s in an ${mode} chain.`);
+    issues.add('timeout', `Must be more than 0 and, in this ${mode} chain, at most ${formatDuration(longest)}.`);
   }
   return milliseconds;
 }

@@ -3,12 +3,12 @@
 import type { ActionFacts, Catalogue } from './catalogue.ts';
 import { conform, type Leaf } from './conform.ts';
 import type { ChainDocument, RetriesDocument, StepDocument } from './document.ts';
-import { parseDuration } from './duration.ts';
+import { formatDuration, parseDuration } from './duration.ts';
 import { at, type IssueList } from './issues.ts';
 import { nearest, suggestion } from './names.ts';
 import { orderSteps } from './order.ts';
 import type { Mode, OnError, RetryPolicy, StepPlan, SwitchCase } from './plan.ts';
-import { checkTemplate, SCOPES } from './scopes.ts';
+import { checkTemplate, SCOPES, type Allowed } from './scopes.ts';
 import { scanTemplate } from '../expression/scan.ts';
 import type { Template } from '../expression/types.ts';
 import { isObject } from '../json.ts';
@@ -131,22 +131,22 @@ function draft(
     return undefined;
   }
   checkConnection(document, action, path, issues);
-  const allowed = { roots: SCOPES.all, steps: ids };
-  const condition = compileCondition(document.if, at(path, 'if'), allowed.steps, issues);
+  const allowed = { roots: SCOPES.all, steps: ids, self: id };
+  const condition = compileCondition(document.if, at(path, 'if'), allowed, issues);
   const after = new Set<string>();
   for (const [index, name] of (document.after ?? []).entries()) {
     if (checkStep(name, id, ids, at(path, 'after', index), issues)) after.add(name);
   }
   const place = at(path, 'with');
   const given = document.with ?? {};
-  conform(given, action.params, place, issues, { leaf: leafOf, safeKeys: false });
-  const routes = action.control === 'switch' ? compileSwitch(given, id, ids, place, issues) : undefined;
+  // Which steps a switch may choose must be known before the run.
+  const leaf = action.control === 'switch' ? literally : leafOf;
+  conform(given, action.params, place, issues, { leaf, safeKeys: false });
+  const routes = action.control === 'switch' ? compileSwitch(given, allowed, place, issues) : undefined;
   const params = routes === undefined ? (checkTemplate(given, place, allowed, issues) ?? NOTHING) : NOTHING;
   const templates = [params, condition ?? NOTHING, ...(routes?.branches ?? []).map((branch) => branch.when)];
   for (const name of templates.flatMap((template) => template.steps)) {
-    if (name === id) issues.add(place, `The step refers to its own output, which is not there yet.`);
-    else if (name === '*') issues.add(place, 'Name the step: `steps.<id>`. All steps at once cannot be put in order.');
-    else after.add(name);
+    if (name !== id) after.add(name);
   }
   return {
     id,
@@ -182,7 +182,7 @@ function checkConnection(document: StepDocument, action: ActionFacts, path: stri
 function compileCondition(
   text: string | undefined,
   path: string,
-  ids: readonly string[],
+  allowed: Allowed,
   issues: IssueList,
 ): Template | undefined {
   if (text === undefined) return undefined;
@@ -190,8 +190,10 @@ function compileCondition(
     issues.add(path, 'A condition is one expression as a whole: "{{ … }}".');
     return undefined;
   }
-  return checkTemplate(text, path, { roots: SCOPES.all, steps: ids }, issues);
+  return checkTemplate(text, path, allowed, issues);
 }
+
+const literally = (): Leaf => 'literal';
 
 /** What a text will be: itself, some text, or whatever its one expression gives. */
 function leafOf(text: string): Leaf {
@@ -209,20 +211,20 @@ function checkStep(name: string, self: string, ids: readonly string[], path: str
 
 function compileSwitch(
   given: Readonly<Record<string, unknown>>,
-  self: string,
-  ids: readonly string[],
+  allowed: Required<Allowed>,
   path: string,
   issues: IssueList,
 ): { readonly branches: readonly Branch[]; readonly otherwise: readonly string[] } {
   const targets = (value: unknown, place: string): string[] =>
     (Array.isArray(value) ? value : []).filter(
-      (name, index): name is string => typeof name === 'string' && checkStep(name, self, ids, at(place, index), issues),
+      (name, index): name is string =>
+        typeof name === 'string' && checkStep(name, allowed.self, allowed.steps, at(place, index), issues),
     );
   const cases = Array.isArray(given['cases']) ? given['cases'] : [];
   const branches = cases.flatMap((value: unknown, index): Branch[] => {
     if (!isObject(value) || typeof value['when'] !== 'string') return [];
     const place = at(path, 'cases', index);
-    const when = compileCondition(value['when'], at(place, 'when'), ids, issues);
+    const when = compileCondition(value['when'], at(place, 'when'), allowed, issues);
     return when === undefined ? [] : [{ when, then: targets(value['then'], at(place, 'then')) }];
   });
   return { branches, otherwise: targets(given['otherwise'], at(path, 'otherwise')) };
@@ -261,7 +263,7 @@ function retryPolicy(
 function bounded(text: string, longest: number, path: string, issues: IssueList, shortest = 1): number {
   const milliseconds = parseDuration(text) ?? 0;
   if (milliseconds < shortest || milliseconds > longest) {
-    issues.add(path, `Must be more than 0 and at most ${longest / 60_000}m.`);
+    issues.add(path, `Must be ${shortest > 0 ? 'more than 0 and ' : ''}at most ${formatDuration(longest)}.`);
   }
   return milliseconds;
 }

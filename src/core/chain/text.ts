@@ -100,6 +100,7 @@ class Scanner {
 
   #number(): void {
     const start = this.#position;
+    if (this.#text[start] === '"') this.#stop('This text is not closed, or holds a raw line break or a wrong escape');
     const text = this.#take(NUMBER) ?? this.#unexpected('a value');
     const value = Number(text);
     if (!Number.isFinite(value)) this.#stop(`The number ${shorten(text)} is too large`, start);

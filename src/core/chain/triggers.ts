@@ -3,6 +3,7 @@
 import type { ChainDocument, TriggerDocument } from './document.ts';
 import { at, type IssueList } from './issues.ts';
 import type { Mode, TriggerPlan } from './plan.ts';
+import { isReservedName } from './names.ts';
 import { checkTemplate, SCOPES } from './scopes.ts';
 import { checkCron } from '../policy/cron.ts';
 
@@ -14,8 +15,20 @@ export function modeOf(chain: ChainDocument): Mode {
 }
 
 export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueList): readonly TriggerPlan[] {
+  const routes = new Map<string, string>();
   return Object.entries(chain.triggers ?? {}).map(([name, trigger]) => {
     const path = at('triggers', name);
+    if (trigger.type === 'http') {
+      // The names of parameters make no difference to what a path matches.
+      const route = `${trigger.method} ${trigger.path.replaceAll(/\{[^/]*\}/g, '{}')}`;
+      const first = routes.get(route);
+      if (first === undefined) routes.set(route, name);
+      else issues.add(at(path, 'path'), `The trigger "${first}" answers the same requests; remove one of them.`);
+    }
+    // A start by hand is recorded under this name.
+    if (name === 'manual' && trigger.type !== 'manual') {
+      issues.add(path, 'The name "manual" stands for starts by hand; choose another.');
+    }
     if (mode === 'inline' && (trigger.type === 'webhook' || trigger.type === 'schedule')) {
       issues.add(
         at(path, 'type'),
@@ -60,7 +73,11 @@ function compileTrigger(
 }
 
 const PARAMETER = /^\{([A-Za-z][A-Za-z0-9_]{0,63})\}$/;
-const LITERAL = /^[A-Za-z0-9._~!$&'()+,;=:@%-]+$/;
+/**
+ * The normal form of RFC 3986, section 6.2.2: escapes in capitals, and none of a character that needs none.
+ * Paths are compared as they stand, so another form would be a route that nobody reaches.
+ */
+const LITERAL = /^(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
 
 function checkPath(path: string, place: string, issues: IssueList): void {
   if (path === '/_' || path.startsWith('/_/') || path === '/hooks' || path.startsWith('/hooks/')) {
@@ -70,9 +87,10 @@ function checkPath(path: string, place: string, issues: IssueList): void {
   for (const segment of path === '/' ? [] : path.slice(1).split('/')) {
     const name = PARAMETER.exec(segment)?.[1];
     if (name === undefined && (!LITERAL.test(segment) || segment === '.' || segment === '..')) {
-      const fix = 'a segment is a text or a whole parameter such as {id}, and the path has no end slash';
+      const fix =
+        'a segment is a text, escaped only where it must be (%C3%A9), or a whole parameter such as {id}; no end slash';
       issues.add(place, `"${segment}" cannot be a segment of a path: ${fix}.`);
-    } else if (name !== undefined && (names.has(name) || name === 'constructor')) {
+    } else if (name !== undefined && (names.has(name) || isReservedName(name))) {
       issues.add(place, `The parameter {${name}} stands there twice or is reserved; give each a name of its own.`);
     } else if (name !== undefined) names.add(name);
   }
