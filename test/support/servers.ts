@@ -3,7 +3,7 @@
  * last. Tests read where they are by `inject('servers')`.
  */
 
-import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
@@ -169,10 +169,7 @@ async function makeFolder(): Promise<string> {
     );
     if (age > ABANDONED_MILLISECONDS) await rm(path, { recursive: true, force: true });
   }
-  const folder = await mkdtemp(join(parent, `test-${process.pid}-`));
-  // Postgres refuses to run as root and then runs as a user of its own, who must get to his folder.
-  await chmod(folder, 0o755);
-  return folder;
+  return mkdtemp(join(parent, `test-${process.pid}-`));
 }
 
 function isAlive(pid: number): boolean {
