@@ -18,6 +18,10 @@ export interface Env {
   readonly TIDEGATE_MASTER_KEY?: string;
   /** Private hosts that chains may reach: `host` or `host:port`, separated by commas. */
   readonly TIDEGATE_EGRESS_ALLOW?: string;
+  /** Where the gateway is reached from outside, e.g. `https://gate.example.com`; links begin with it. */
+  readonly TIDEGATE_URL?: string;
+  /** How long ended runs are kept (default 30). */
+  readonly TIDEGATE_RETENTION_DAYS?: string;
   /** Size of the pool of run objects (default 16). */
   readonly TIDEGATE_RUN_SHARDS?: string;
 }

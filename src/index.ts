@@ -3,12 +3,23 @@
 import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
 import type { Env } from './env.ts';
+import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleHook } from './gateway/hooks.ts';
 import { handleHttp } from './gateway/http.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
-import { cancelRun, readRun, saveSummaries, startRun, sweepRuns } from './runtime/runs.ts';
+import {
+  cancelRun,
+  pauseRun,
+  readRun,
+  replayRun,
+  retryRun,
+  saveSummaries,
+  sendEvent,
+  startRun,
+  sweepRuns,
+} from './runtime/runs.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { listRuns } from './store/runs.ts';
 
@@ -20,6 +31,7 @@ const control = createControl(portsOf);
 export default {
   fetch(request, env, ctx): Response | Promise<Response> {
     const path = pathOf(request.url);
+    if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
     return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, env, ctx);
   },
@@ -49,6 +61,10 @@ function portsOf(env: Env): ControlPorts {
       return listRuns(env.DB, filter);
     },
     cancelRun: (id) => cancelRun(env, id),
+    pauseRun: (id, paused) => pauseRun(env, id, paused),
+    retryRun: (id, version) => retryRun(env, id, version),
+    replayRun: (id, input) => replayRun(env, id, input),
+    sendEvent: (name, key, data) => sendEvent(env, name, key, data),
   };
 }
 

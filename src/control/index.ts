@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
+import { events } from './events/index.ts';
 import { refusal } from './guard.ts';
 import { health } from './health/index.ts';
 import { keys } from './keys/index.ts';
@@ -32,6 +33,7 @@ export const endpoints: readonly Endpoint[] = [
   openApi,
   ...chains,
   ...runs,
+  ...events,
   ...sources,
   ...connections,
   ...keys,

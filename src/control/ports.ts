@@ -22,4 +22,10 @@ export interface ControlPorts {
   getRun(id: string): Promise<Result<RunRecord>>;
   listRuns(filter: RunFilter): Promise<Result<RunPage>>;
   cancelRun(id: string): Promise<Result<RunRecord>>;
+  pauseRun(id: string, paused: boolean): Promise<Result<RunRecord>>;
+  retryRun(id: string, version: 'same' | 'newest'): Promise<Result<{ readonly id: string }>>;
+  /** `input` replaces the input of the run. */
+  replayRun(id: string, input: { readonly value: unknown } | undefined): Promise<Result<{ readonly id: string }>>;
+  /** Returns how many runs waited for the event. */
+  sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
 }

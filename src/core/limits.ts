@@ -4,6 +4,15 @@ export const LIMITS = {
   chainDocumentBytes: 512 * 1024,
   /** Steps of one chain. A plan of this size still compiles in a few milliseconds. */
   chainSteps: 500,
+  /** `flow.each` inside `flow.each`. */
+  eachDepth: 3,
+  /** Items of one `flow.each`; their outputs are held in memory and in the record together. */
+  eachItems: 100_000,
+  /** Items of one `flow.each` that are under way at a time, where the author says nothing, and at most. */
+  eachConcurrencyUsual: 10,
+  eachConcurrency: 1_000,
+  /** Chains that call chains. */
+  callDepth: 8,
   /** Mistakes of one document that are told at once; nobody reads more. */
   chainIssues: 100,
   /** Nesting of any JSON that comes from outside; recursion over it must fit the stack. */
@@ -58,10 +67,18 @@ export const LIMITS = {
   runsPerObject: 256,
   /** How long a run object sleeps at most while it has runs under way. */
   runLeaseMilliseconds: 30_000,
+  /** Start and journal of a run in one row, in characters; a longer journal goes on in rows of its own. */
+  runRowCharacters: 32 * 1024,
+  /** A run that waits longer than this leaves the memory of its object, which then costs nothing. */
+  parkAfterMilliseconds: 10_000,
+  /** How long ended runs are kept, where TIDEGATE_RETENTION_DAYS does not say otherwise. */
+  retentionDays: 30,
+  /** How often an object looks for runs that are past their retention. */
+  pruneMilliseconds: 3_600_000,
   /** The final record of a run in its object: a row takes 2 MB. */
   runRecordBytes: 1_800_000,
   /** How long summaries gather before they go to D1 in one batch. */
-  summaryDelayMilliseconds: 100,
+  summaryDelayMilliseconds: 500,
   /** How often a run object notes on disk up to when its summaries are in D1. */
   savedUntilWriteMilliseconds: 60_000,
   /** Longest time that a caller waits for the result of a durable run; then it gets 202. */

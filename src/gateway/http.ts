@@ -20,7 +20,7 @@ import {
 import { hostOf } from '../runtime/host.ts';
 import { runInline } from '../runtime/inline.ts';
 import { recordInline } from '../runtime/recorder.ts';
-import type { RunAnswer } from '../runtime/run-object.ts';
+import type { RunAnswer } from '../runtime/answers.ts';
 
 type Found = Result<{ readonly match: Match<HttpTarget>; readonly configuration: Configuration }>;
 

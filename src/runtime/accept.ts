@@ -7,9 +7,10 @@
  */
 
 import { loadPlan } from './configuration.ts';
-import type { AcceptedRun, RunObject } from './run-object.ts';
-import type { StoredStart } from './run-store.ts';
+import type { RunObject } from './run-object.ts';
+import type { AcceptedRun, Parent, StoredStart } from './run-store.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
+import type { StepEvent } from '../core/engine/journal.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
 import { fault, FaultError } from '../core/errors.ts';
 import type { Env } from '../env.ts';
@@ -25,6 +26,10 @@ export interface RunRequest {
   readonly input?: unknown;
   /** Two requests with the same key, chain and trigger are one run. */
   readonly dedupeKey?: string;
+  /** The step that waits for the run. */
+  readonly parent?: Parent;
+  /** Results that it takes over from another run. */
+  readonly carried?: readonly StepEvent[];
 }
 
 export interface Acceptance {
@@ -58,15 +63,22 @@ async function shardOf(env: Env, key: string | undefined): Promise<string> {
 }
 
 async function accepted(env: Env, shard: string, request: RunRequest): Promise<AcceptedRun> {
-  const { chain, version, trigger, event, dedupeKey } = request;
+  const { chain, version, trigger, event, dedupeKey, parent } = request;
   const unique =
     dedupeKey === undefined
       ? randomBytes(16)
       : (await sha256(JSON.stringify([dedupeKey, chain, trigger]))).slice(0, 16);
   const input = 'input' in request ? request.input : await inputOfRequest(env, request);
-  const start: StoredStart = input === event.body ? { trigger, event } : { trigger, event, input };
+  const start: StoredStart = {
+    trigger,
+    event,
+    ...(input === event.body ? {} : { input }),
+    ...(parent === undefined ? {} : { parent }),
+  };
   const id = `run_${shard}_${toHex(unique)}`;
-  return { id, chain, version, receivedAt: event.receivedAt, start: JSON.stringify(start) };
+  const { carried } = request;
+  const run = { id, chain, version, receivedAt: event.receivedAt, start: JSON.stringify(start) };
+  return carried === undefined ? run : { ...run, carried };
 }
 
 async function inputOfRequest(env: Env, request: RunRequest): Promise<unknown> {

@@ -2,7 +2,9 @@
 
 import type { ActionContext, Action, OpenConnection } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
-import type { Result } from '../core/errors.ts';
+import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
+import { fail, type Result } from '../core/errors.ts';
+import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
 
 /** What the gateway gives to all attempts alike. */
@@ -12,6 +14,8 @@ export interface ActionHost {
   readonly fetch: typeof fetch;
   readonly data: D1Database;
   readonly now: () => number;
+  /** The address of a decision; a fault where links cannot be signed here. */
+  linkTo(what: Decidable): Promise<Result<string>>;
   /** A connection with its secrets in the clear; for an action without one, `NO_CONNECTION`. */
   open(name: string | undefined, action: ActionFacts): Result<OpenConnection> | Promise<Result<OpenConnection>>;
 }
@@ -27,7 +31,13 @@ export function actionContext(attempt: Attempt, host: ActionHost, connection: Op
     connection,
     input: attempt.run.start.input,
     written: attempt.step.written,
-    idempotencyKey: `${attempt.run.start.id}:${attempt.step.id}:0`,
+    idempotencyKey: idempotencyKeyOf(attempt.run, attempt.frame, attempt.step),
+    approvalLink: async (id, to) => {
+      const waiting = attempt.frame.graph.find((step) => step.id === id && step.action.control === 'wait');
+      if (waiting === undefined) return fail('step.params', `There is no flow.wait step "${id}" beside this one.`);
+      const what = { run: attempt.run.start.id, step: keyOf(attempt.frame, waiting) };
+      return host.linkTo(to === undefined ? what : { ...what, to });
+    },
     get signal() {
       return attempt.signal();
     },

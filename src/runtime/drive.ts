@@ -3,15 +3,17 @@
  * durable runs differ only in the {@link Journal} that they pass.
  */
 
-import { execute, type Attempt, type Outcome } from './execute.ts';
 import type { ActionHost } from './action-context.ts';
+import { isBlocked, isReplaying, replay, start } from './attempt.ts';
+import type { Outcome } from './execute.ts';
+import { advanceItem, openFan, type Item } from './fan-out.ts';
+import { compensate, type Compensation } from './undo.ts';
+import { beginCall, beginWait, timeUp } from './waits.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
-import { begin, end, failAttempt, isPassedBy, outcome, skip, succeed, takeReady, wake } from '../core/engine/engine.ts';
-import { retryDelay } from '../core/engine/retry.ts';
-import type { RunState } from '../core/engine/state.ts';
-import { fault, FaultError, faultOf, type Fault } from '../core/errors.ts';
-import { LIMITS } from '../core/limits.ts';
-import type { StepEvent } from '../core/engine/journal.ts';
+import { end, isPassedBy, isTimeUp, outcome, skip, takeReady, wake } from '../core/engine/engine.ts';
+import type { StepEvent, StepKey } from '../core/engine/journal.ts';
+import type { Frame, RunState, Wait } from '../core/engine/state.ts';
+import { fault, faultOf, type Fault } from '../core/errors.ts';
 
 /** Where a durable run writes what happens. Everything is called before anything that depends on it. */
 export interface Journal {
@@ -24,7 +26,8 @@ export interface Journal {
   check(output: unknown): Fault | undefined;
 }
 
-export interface Drive {
+/** What a run needs of its driver. */
+export interface DriveOptions {
   readonly run: RunState;
   readonly host: ActionHost;
   readonly journal: Journal | undefined;
@@ -35,150 +38,116 @@ export interface Drive {
   changed(drive: Drive): void;
   /** Nothing can go on before this instant; the driver calls {@link advance} then. */
   sleep(drive: Drive, until: number): void;
+  /** A step waits for something outside; called again for it after a restart. */
+  waiting(drive: Drive, key: StepKey, wait: Wait): void;
+  /** What the journal knows of steps that the engine has not come to again after a restart. */
+  readonly recorded: Map<StepKey, readonly StepEvent[]> | undefined;
+}
+
+export interface Drive extends DriveOptions {
   /** Gives up an attempt, for each that is under way. */
   readonly underWay: Set<(reason: Fault) => void>;
-  /** What the journal knows of steps that the engine has not come to again after a restart. */
-  readonly recorded: Map<number, readonly StepEvent[]> | undefined;
+  /** Items of `flow.each` that are under way. */
+  readonly items: Map<Frame, Item>;
+  /** Why the run is to end once what is under way has ended and what it did is undone. */
+  stopping: Fault | undefined;
+  compensation: Compensation | undefined;
+  /** Starts nothing; what is under way ends. */
+  paused: boolean;
+  advancing: boolean;
+  /** Something became ready in a frame that was looked at already. */
+  again: boolean;
+  advance(): void;
+  /** Carries out an action that steers the run; an outcome where there is nothing to wait for. */
+  open(frame: Frame, step: StepPlan, params: unknown): Outcome | undefined;
+}
+
+export function createDrive(options: DriveOptions): Drive {
+  const drive: Drive = {
+    ...options,
+    underWay: new Set(),
+    items: new Map(),
+    stopping: undefined,
+    compensation: undefined,
+    paused: false,
+    advancing: false,
+    again: false,
+    advance: () => advance(drive),
+    open: (frame, step, params) => {
+      if (step.action.control === 'each') return openFan(drive, frame, step, params);
+      return (step.action.control === 'wait' ? beginWait : beginCall)(drive, frame, step, params);
+    },
+  };
+  return drive;
 }
 
 /** Starts every step that may start now; returns when all that is left is waiting. */
 export function advance(drive: Drive): void {
-  const { run, host } = drive;
+  const { run, host, journal } = drive;
   if (run.status !== 'running') return;
-  if (host.now() >= drive.deadline) {
-    stop(drive, fault('run.timeout', `The run did not end within its timeout of ${run.plan.timeoutMilliseconds} ms.`));
+  if (drive.advancing) {
+    drive.again = true;
     return;
   }
+  resumeStopping(drive);
+  if (run.fault === undefined && drive.stopping === undefined && host.now() >= drive.deadline) {
+    const reason = `The run did not end within its timeout of ${run.plan.timeoutMilliseconds} ms.`;
+    stop(drive, fault('run.timeout', reason));
+    return;
+  }
+  drive.advancing = true;
   let next: number | undefined;
+  do {
+    drive.again = false;
+    next = advanceFrame(drive, run);
+    for (const item of drive.items.values()) next = earlier(next, advanceItem(drive, item, advanceFrame));
+    if (drive.stopping !== undefined && run.active === 0) run.fault ??= drive.stopping;
+    const concluded = outcome(run);
+    if (concluded === 'complete') complete(drive);
+    else if (concluded === 'failed') next = compensate(drive, advanceFrame, fail) ?? next;
+  } while (drive.again && run.status === 'running');
+  drive.advancing = false;
+  // A run that leaves the memory is on disk before.
+  journal?.flush();
+  if (run.status !== 'running') return;
+  if (drive.paused && drive.underWay.size === 0) drive.sleep(drive, Infinity);
+  else if (next !== undefined) drive.sleep(drive, run.fault === undefined ? Math.min(next, drive.deadline) : next);
+}
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);
+
+/** Starts what may start in one frame; returns when the next of its steps is due. */
+function advanceFrame(drive: Drive, frame: Frame): number | undefined {
+  let next: number | undefined;
+  // What was done before a restart must be known before it can be undone, also where a step has failed.
+  const replaying = isReplaying(drive);
+  const evenIfFailed = replaying || drive.run.plan.undoes;
+  const held: number[] = [];
   for (;;) {
-    let step = takeReady(run);
+    let step = takeReady(frame, evenIfFailed);
     if (step === undefined) {
-      next = wake(run, host.now());
-      step = takeReady(run);
+      next = wake(frame, drive.host.now());
+      step = takeReady(frame, evenIfFailed);
     }
     if (step === undefined) break;
-    if (isPassedBy(run, step)) skip(run, step);
-    else if (!replay(drive, step)) start(drive, step);
+    if (isTimeUp(frame, step)) timeUp(drive, frame, step);
+    else if (isPassedBy(frame, step)) skip(frame, step);
+    else if (replay(drive, frame, step)) continue;
+    else if (drive.paused && !(replaying && step.pure)) held.push(step.index);
+    else if (mayStart(drive, frame, step, replaying)) start(drive, frame, step);
   }
-  const concluded = outcome(run);
-  if (concluded === 'failed') finish(drive, 'failed', { fault: run.fault });
-  else if (concluded === 'complete') complete(drive);
-  else if (next !== undefined) drive.sleep(drive, Math.min(next, drive.deadline));
-  drive.journal?.flush();
+  frame.ready.push(...held);
+  return next;
 }
 
-/** Takes what the journal knows of a step instead of running it. False where it knows nothing. */
-function replay(drive: Drive, step: StepPlan): boolean {
-  const { run } = drive;
-  const events = drive.recorded?.get(step.index);
-  if (events === undefined) return false;
-  drive.recorded?.delete(step.index);
-  let attempt = 0;
-  let underWay = false;
-  for (const event of events) {
-    if (event.type === 'skipped') skip(run, step);
-    else {
-      if (!underWay) attempt = begin(run, step, event.at);
-      underWay = event.type === 'started';
-      if (event.type === 'succeeded') succeed(run, step, attempt, event, event.at);
-      if (event.type === 'failed') failAttempt(run, step, attempt, event.fault, event.at, event.retryAt);
-    }
-  }
-  if (underWay) settle(drive, step, attempt, { kind: 'failed', fault: interrupted(step) });
-  return true;
-}
-
-/** The gateway stopped between intent and result. Only an effect that may be repeated is repeated. */
-function interrupted(step: StepPlan): Fault {
-  if (step.action.effect !== 'external' || step.retries.declared) {
-    return fault('step.interrupted', `The gateway stopped while the step ${step.id} was under way.`);
-  }
-  return fault(
-    'step.ambiguous',
-    `The gateway stopped while the step ${step.id} was under way, and ${step.action.name} may have taken effect. ` +
-      'Give the step `retries` if it may be repeated.',
-  );
-}
-
-function start(drive: Drive, step: StepPlan): void {
-  const { run, host, journal } = drive;
-  const startedAt = host.now();
-  const number = begin(run, step, startedAt);
-  let controller: AbortController | undefined;
-  const attempt: Attempt = {
-    run,
-    step,
-    beforeEffect:
-      journal === undefined || step.pure
-        ? undefined
-        : () => {
-            journal.record({ type: 'started', step: step.index, at: startedAt });
-            journal.flush();
-          },
-    // The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run.
-    signal: () => (journal === undefined ? undefined : (controller ??= new AbortController()).signal),
-  };
-  const result = execute(attempt, host);
-  if (!(result instanceof Promise)) {
-    settle(drive, step, number, result);
-    return;
-  }
-  const giveUp = (reason: Fault): void => {
-    clearTimeout(timer);
-    drive.underWay.delete(giveUp);
-    controller?.abort(new FaultError(reason));
-    if (settle(drive, step, number, { kind: 'failed', fault: reason })) advance(drive);
-  };
-  drive.underWay.add(giveUp);
-  const timeLeft = Math.min(step.timeoutMilliseconds, drive.deadline - startedAt);
-  const timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
-  void result.then((settled) => {
-    clearTimeout(timer);
-    drive.underWay.delete(giveUp);
-    if (settle(drive, step, number, settled)) advance(drive);
-  });
-}
-
-const timeoutFault = (step: StepPlan): Fault =>
-  fault('step.timeout', `The step ${step.id} did not end within its timeout of ${step.timeoutMilliseconds} ms.`);
-
-/** Returns false for an attempt that is no longer under way: it was given up. */
-function settle(drive: Drive, step: StepPlan, attempt: number, result: Outcome): boolean {
-  const { run, host, journal } = drive;
-  const at = host.now();
-  let settled = result;
-  if (settled.kind === 'succeeded' && journal !== undefined && !step.pure) {
-    const unfit = journal.check(settled.success.output);
-    if (unfit !== undefined) settled = { kind: 'failed', fault: unfit };
-  }
-  if (settled.kind === 'skipped') {
-    if (!skip(run, step)) return false;
-    if (step.if?.deterministic === false) journal?.record({ type: 'skipped', step: step.index });
-    return true;
-  }
-  if (settled.kind === 'succeeded') {
-    if (!succeed(run, step, attempt, settled.success, at)) return false;
-    if (!step.pure) journal?.record({ type: 'succeeded', step: step.index, at, ...settled.success });
-    if (settled.success.response !== undefined) drive.changed(drive);
-    return true;
-  }
-  const retryAt = nextAttempt(drive, step, settled.fault, at);
-  if (!failAttempt(run, step, attempt, settled.fault, at, retryAt)) return false;
-  if (!step.pure) {
-    const { detail: _private, ...shown } = settled.fault;
-    journal?.record({ type: 'failed', step: step.index, at, fault: shown, ...(retryAt && { retryAt }) });
-  }
-  return true;
-}
-
-/** A crash of ours is no failure of the step: it uses up none of the author's retries. */
-function nextAttempt(drive: Drive, step: StepPlan, reason: Fault, now: number): number | undefined {
-  const attempts = drive.run.steps[step.index]?.attempts ?? [];
-  if (attempts.length >= LIMITS.stepAttempts) return undefined;
-  if (reason.code === 'step.interrupted') return now;
-  const failures = attempts.filter((attempt) => attempt.fault?.code !== 'step.interrupted').length;
-  const delay = retryDelay(step.retries, reason, failures, drive.random());
-  return delay === undefined ? undefined : now + delay;
+/**
+ * In a frame that starts nothing more, what leads to recorded steps is computed again; and an attempt that a
+ * restart interrupted is repeated where it can be undone, since it may have taken effect.
+ */
+function mayStart(drive: Drive, frame: Frame, step: StepPlan, replaying: boolean): boolean {
+  if (!isBlocked(drive, frame) || (replaying && step.pure)) return true;
+  return step.undo !== undefined && frame.steps[step.index]?.attempts.at(-1)?.fault?.code === 'step.interrupted';
 }
 
 function complete(drive: Drive): void {
@@ -188,25 +157,32 @@ function complete(drive: Drive): void {
     if (!(output instanceof Promise)) return succeeded(drive, output);
     output.then(
       (value: unknown) => succeeded(drive, value),
-      (thrown: unknown) => finish(drive, 'failed', { fault: faultOf(thrown) }),
+      (thrown: unknown) => failed(drive, faultOf(thrown)),
     );
   } catch (thrown) {
-    finish(drive, 'failed', { fault: faultOf(thrown) });
+    failed(drive, faultOf(thrown));
   }
 }
 
 function succeeded(drive: Drive, output: unknown): void {
   const unfit = drive.journal?.check(output);
-  if (unfit === undefined) finish(drive, 'succeeded', { output });
-  else finish(drive, 'failed', { fault: unfit });
+  if (unfit !== undefined) failed(drive, unfit);
+  else if (end(drive.run, 'succeeded', drive.host.now(), { output })) ended(drive);
 }
 
-function finish(
-  drive: Drive,
-  status: 'succeeded' | 'failed' | 'cancelled',
-  result: { readonly output?: unknown; readonly fault?: RunState['fault'] },
-): void {
-  if (end(drive.run, status, drive.host.now(), result)) ended(drive);
+/** The output could not be made: the run fails like by a step, and undoes what it did. */
+function failed(drive: Drive, reason: Fault): void {
+  if (drive.run.status !== 'running') return;
+  drive.run.fault ??= reason;
+  drive.again = true;
+  advance(drive);
+}
+
+/** Ends a run that has a fault and undoes nothing any more. */
+function fail(drive: Drive): void {
+  const { run, host } = drive;
+  const status = run.fault?.code === 'run.cancelled' ? 'cancelled' : 'failed';
+  if (end(run, status, host.now(), { fault: run.fault })) ended(drive);
 }
 
 function ended(drive: Drive): void {
@@ -214,11 +190,34 @@ function ended(drive: Drive): void {
   drive.changed(drive);
 }
 
-/** Ends the run at once, whatever is under way: `cancelled`, or `failed` with `run.timeout`. */
+/**
+ * Stops the run: `cancelled`, or `failed` with `run.timeout`. At once, whatever is under way; but where it
+ * may have something to undo, it first lets what is under way end, since that may have to be undone too.
+ */
 export function stop(drive: Drive, reason: Fault): void {
-  const { run, host } = drive;
-  if (!end(run, reason.code === 'run.cancelled' ? 'cancelled' : 'failed', host.now(), { fault: reason })) return;
+  const { run, host, journal } = drive;
+  if (run.status !== 'running') return;
+  if (run.plan.undoes && journal !== undefined) {
+    if (isBlocked(drive, run)) return;
+    const { detail: _private, ...shown } = reason;
+    journal.record({ type: 'stopping', step: 'run', at: host.now(), fault: shown });
+    drive.stopping = reason;
+    drive.paused = false;
+    advance(drive);
+    return;
+  }
+  run.fault = reason;
+  const status = reason.code === 'run.cancelled' ? 'cancelled' : 'failed';
+  if (!end(run, status, host.now(), { fault: reason })) return;
   // Before the record is made, which would show them as running forever.
   for (const giveUp of [...drive.underWay]) giveUp(reason);
   ended(drive);
+}
+
+/** A run that was stopping when the gateway stopped goes on stopping. */
+function resumeStopping(drive: Drive): void {
+  const [event] = drive.recorded?.get('run') ?? [];
+  if (event?.type !== 'stopping') return;
+  drive.recorded?.delete('run');
+  drive.stopping = event.fault;
 }

@@ -9,16 +9,19 @@ import type { Action } from '../connectors/kit/types.ts';
 import { fail, fault, faultOf, type Fault, type Issue, type Result } from '../core/errors.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import type { Success } from '../core/engine/engine.ts';
-import type { RunResponse, RunState } from '../core/engine/state.ts';
+import type { Frame, RunResponse, RunState } from '../core/engine/state.ts';
 import { isObject } from '../core/json.ts';
 
 export type Outcome =
   | { readonly kind: 'succeeded'; readonly success: Success }
   | { readonly kind: 'skipped' }
+  /** It waits for other steps, an event or another run; its parameters are checked. */
+  | { readonly kind: 'opened'; readonly params: unknown }
   | { readonly kind: 'failed'; readonly fault: Fault };
 
 export interface Attempt {
   readonly run: RunState;
+  readonly frame: Frame;
   readonly step: StepPlan;
   /** Called once, right before the action, where it may have an effect. */
   readonly beforeEffect: (() => void) | undefined;
@@ -28,6 +31,8 @@ export interface Attempt {
 
 type MaybePromise<T> = T | Promise<T>;
 
+/** Actions that the driver carries out itself. */
+const OPENED: ReadonlySet<string | undefined> = new Set(['each', 'wait', 'call']);
 const SKIPPED: Outcome = { kind: 'skipped' };
 const failed = (value: Fault): Outcome => ({ kind: 'failed', fault: value });
 
@@ -47,9 +52,9 @@ export function execute(attempt: Attempt, host: ActionHost): MaybePromise<Outcom
 }
 
 function attempted(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
-  const { run, step } = attempt;
+  const { frame, step } = attempt;
   if (step.if === undefined) return chosen(attempt, host);
-  return then(step.if.evaluate(run.scope), (condition) => (isTrue(condition) ? chosen(attempt, host) : SKIPPED));
+  return then(step.if.evaluate(frame.scope), (condition) => (isTrue(condition) ? chosen(attempt, host) : SKIPPED));
 }
 
 /** JSONata's `$boolean` for what a condition usually gives. */
@@ -59,12 +64,13 @@ function isTrue(value: unknown): boolean {
 }
 
 function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
-  const { run, step } = attempt;
+  const { frame, step } = attempt;
   if (step.switch !== undefined) return takeBranch(attempt, 0);
   const action = host.actions.get(step.action.name);
   if (action === undefined) return failed(fault('step.failed', `The action ${step.action.name} is not installed.`));
-  return then(parameters(step, action, step.with.evaluate(run.scope)), (params) => {
+  return then(parameters(step, action, step.with.evaluate(frame.scope)), (params) => {
     if (!params.ok) return failed(params.fault);
+    if (OPENED.has(step.action.control)) return { kind: 'opened', params: params.value };
     return then(host.open(step.connection, step.action), (connection) => {
       if (!connection.ok) return failed(connection.fault);
       attempt.beforeEffect?.();
@@ -78,7 +84,7 @@ function takeBranch(attempt: Attempt, index: number): MaybePromise<Outcome> {
   const cases = attempt.step.switch?.cases ?? [];
   const branch = cases[index];
   if (branch === undefined) return branchTaken(null, attempt.step.switch?.otherwise ?? []);
-  return then(branch.when.evaluate(attempt.run.scope), (condition) =>
+  return then(branch.when.evaluate(attempt.frame.scope), (condition) =>
     isTrue(condition) ? branchTaken(index, branch.then) : takeBranch(attempt, index + 1),
   );
 }
@@ -103,11 +109,11 @@ function parameters(step: StepPlan, action: Action, evaluated: unknown): MaybePr
 }
 
 function parse(step: StepPlan, action: Action, value: unknown): Result<unknown> {
-  const parsed = safeParse(action.params, value ?? {}, { abortEarly: false });
+  const parsed = safeParse(action.evaluated ?? action.params, value ?? {}, { abortEarly: false });
   if (parsed.success) return { ok: true, value: parsed.output };
   const issues = parsed.issues.map((issue): Issue => {
     const path = (issue.path ?? []).map((item) => String(item.key)).join('.');
-    return { path: `steps.${step.id}.with${path === '' ? '' : `.${path}`}`, message: issue.message };
+    return { path: `steps.${step.path}.with${path === '' ? '' : `.${path}`}`, message: issue.message };
   });
   const first = issues[0];
   return fail('step.params', `${first?.path ?? step.id}: ${first?.message ?? 'not valid'}`, { issues });

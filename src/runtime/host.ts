@@ -9,6 +9,7 @@ import { fail, ok, type Result } from '../core/errors.ts';
 import { createEgressPolicy } from '../core/policy/egress.ts';
 import { createGuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Env } from '../env.ts';
+import { createLinks } from '../vault/links.ts';
 import { connectionContext } from '../vault/vault.ts';
 
 let built: { readonly env: Env; readonly host: ActionHost } | undefined;
@@ -26,6 +27,10 @@ function build(env: Env): ActionHost {
     fetch: createGuardedFetch(createEgressPolicy(env.TIDEGATE_EGRESS_ALLOW ?? ''), wayOut),
     data: env.DATA,
     now: Date.now,
+    linkTo: async (what) => {
+      const links = createLinks(env.TIDEGATE_MASTER_KEY);
+      return links.ok ? ok(`${env.TIDEGATE_URL ?? ''}/_/approvals/${await links.value.sign(what)}`) : links;
+    },
     open: (name, action) => {
       if (name === undefined) return ok(NO_CONNECTION);
       const configuration = currentConfiguration(env);

@@ -4,7 +4,7 @@
  */
 
 import type { ActionHost } from './action-context.ts';
-import { advance, type Drive } from './drive.ts';
+import { createDrive } from './drive.ts';
 import type { Plan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
 import type { RunStart, RunState } from '../core/engine/state.ts';
@@ -20,23 +20,23 @@ export function runInline(plan: Plan, start: RunStart, host: ActionHost, random:
   const run = createRun(plan, start);
   const answered = latch(run);
   const ended = latch(run);
-  const drive: Drive = {
+  const drive = createDrive({
     run,
     host,
     random,
     journal: undefined,
     recorded: undefined,
     deadline: start.event.receivedAt + plan.timeoutMilliseconds,
-    underWay: new Set(),
     changed: () => {
       answered.open();
       if (run.status !== 'running') ended.open();
     },
     sleep: (self, until) => {
-      setTimeout(advance, Math.max(0, until - host.now()), self);
+      setTimeout(self.advance, Math.max(0, until - host.now()));
     },
-  };
-  advance(drive);
+    waiting: () => {},
+  });
+  drive.advance();
   return { answered: answered.value(), ended: ended.value() };
 }
 

@@ -10,86 +10,159 @@
  */
 
 import { DurableObject } from 'cloudflare:workers';
+import { answerOf, hasAnswer, recordedAnswer, type RunAnswer } from './answers.ts';
+import { callChain, tellParent } from './calls.ts';
 import { loadPlan } from './configuration.ts';
-import { advance, stop, type Drive } from './drive.ts';
+import { createDrive, stop, type Drive, type Journal } from './drive.ts';
+import type { Outcome } from './execute.ts';
 import { hostOf } from './host.ts';
-import { openRunStore, type RunRow, type RunStore } from './run-store.ts';
+import {
+  openRunStore,
+  startOf,
+  type AcceptedRun,
+  type Parent,
+  type RunRow,
+  type RunStore,
+  type StoredStart,
+} from './run-store.ts';
+import { retentionMilliseconds } from './retention.ts';
+import { Summaries } from './summaries.ts';
+import { deliver } from './waits.ts';
+import type { Plan, StepPlan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
-import { byStep } from '../core/engine/journal.ts';
-import type { RunRecord, RunSummary } from '../core/engine/record.ts';
-import type { RunResponse, RunState } from '../core/engine/state.ts';
+import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
+import type { RunRecord } from '../core/engine/record.ts';
+import type { RunStart, RunState, Wait } from '../core/engine/state.ts';
 import { recordOf, summaryOf } from '../core/engine/view.ts';
-import { fault, faultOf, type Fault } from '../core/errors.ts';
+import { fault, faultOf } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
-import { saveRuns } from '../store/runs.ts';
 
-/** A run on its way to its object. */
-export interface AcceptedRun {
-  readonly id: string;
-  readonly chain: string;
-  readonly version: number;
-  /** Unix time in milliseconds. */
-  readonly receivedAt: number;
-  /** {@link StoredStart} as JSON text: it crosses the call and goes to disk as it is. */
-  readonly start: string;
+/** A run that has arrived in this turn and is not on disk yet. */
+interface Arrival {
+  readonly run: AcceptedRun;
+  failure: unknown;
 }
 
-/** What a caller who waits is told. The output is JSON text, so that it crosses the call unchanged. */
-export interface RunAnswer {
-  readonly status: 'running' | 'succeeded' | 'failed' | 'cancelled';
-  readonly output: string | undefined;
-  readonly fault: (Omit<Fault, 'detail' | 'data'> & { readonly step?: string }) | undefined;
-  /** What `flow.fail` has for the caller, as JSON text. */
-  readonly failure: string | undefined;
-  readonly response: (Omit<RunResponse, 'body'> & { readonly body: string | undefined }) | undefined;
+/** What is known of a run that is not in memory. */
+interface Parked {
+  wakeAt: number;
+  paused: boolean;
+}
+
+interface Live extends Drive {
+  readonly parent: Parent | undefined;
+  /** When it is to go on, where it waits; `Infinity` while it is paused. */
+  sleepsUntil: number;
+  /** What its row says of that. */
+  wakeOnDisk: number;
+  /** Somebody has opened it and may have something for it. */
+  held: boolean;
 }
 
 export class RunObject extends DurableObject<Env> {
   readonly #store: RunStore;
-  /** Runs in memory, by id. A run on disk that is not here waits in `#queue`. */
-  readonly #live = new Map<string, Drive>();
+  readonly #summaries: Summaries;
+  /** Runs in memory, by id. */
+  readonly #live = new Map<string, Live>();
+  /** Runs on disk that wait for a place in memory. */
   readonly #queue: string[] = [];
-  readonly #starting = new Set<string>();
+  /** Runs on disk that wait for a time, for something from outside, or for their plan. */
+  readonly #parked = new Map<string, Parked>();
+  readonly #arrivals = new Map<string, Arrival>();
   readonly #waiters = new Map<string, Set<(run: RunState) => void>>();
-  readonly #unsaved = new Map<string, RunSummary>();
-  #saving: Promise<void> | undefined;
+  /** The write of the runs that arrived last, until it is on disk. */
+  #syncing: Promise<void> | undefined;
+  /** The write after that. */
+  #turn: Promise<void> | undefined;
   #alarmAt: number | undefined;
+  #prunedAt = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = openRunStore(ctx.storage);
+    this.#summaries = new Summaries(env.DB, (startedAt) => this.#store.setSavedUntil(startedAt));
     this.#recover();
   }
 
-  /** Takes up every run on disk that has not ended, and tells D1 of what ended around the last stop. */
+  /** Takes up every run on disk that has not ended, and tells others of what ended around the last stop. */
   #recover(): void {
-    for (const id of this.#store.openRuns()) this.#enqueue(id);
-    for (const summary of this.#store.endedSince(this.#store.savedUntil())) this.#unsaved.set(summary.id, summary);
-    if (this.#unsaved.size > 0) this.#saveSoon();
-    this.#startQueued();
+    for (const { id, wakeAt, paused } of this.#store.openRuns()) this.#parked.set(id, { wakeAt, paused });
+    for (const summary of this.#store.endedSince(this.#store.savedUntil())) {
+      this.#summaries.note(summary);
+      const row = this.#store.read(summary.id);
+      if (row?.parent !== undefined) this.#tellParent(row.parent, recordedAnswer(row.record ?? 'null'));
+    }
+    this.#wakeDue();
   }
 
-  accept(runs: readonly AcceptedRun[]): readonly { id: string; duplicate: boolean }[] {
-    const accepted = runs.map((run) => ({ id: run.id, duplicate: !this.#store.insert(run) }));
-    for (const { id, duplicate } of accepted) if (!duplicate) this.#enqueue(id);
+  /** Resolves when the runs are written. Those that arrive while the disk is busy share the next write. */
+  async accept(runs: readonly AcceptedRun[]): Promise<readonly { id: string; duplicate: boolean }[]> {
+    const accepted = runs.map((run) => {
+      const duplicate = this.#knows(run.id);
+      if (!duplicate) this.#arrivals.set(run.id, { run, failure: undefined });
+      return { id: run.id, duplicate, arrival: this.#arrivals.get(run.id) };
+    });
+    if (this.#syncing === undefined) this.#takeArrivals();
+    else await (this.#turn ??= this.#syncing.then(() => this.#takeArrivals()));
+    for (const { arrival } of accepted) if (arrival?.failure !== undefined) throw arrival.failure;
+    return accepted.map(({ id, duplicate }) => ({ id, duplicate }));
+  }
+
+  #knows(id: string): boolean {
+    return this.#arrivals.has(id) || this.#live.has(id) || this.#parked.has(id) || this.#store.has(id);
+  }
+
+  #takeArrivals(): void {
+    this.#turn = undefined;
+    const arrivals = [...this.#arrivals.values()];
+    this.#arrivals.clear();
+    for (const arrival of arrivals) {
+      try {
+        this.#take(arrival.run);
+      } catch (thrown) {
+        // The others of this turn are not its fault; and what is on disk is taken up by the next sweep.
+        const { id } = arrival.run;
+        this.#live.delete(id);
+        if (this.#store.has(id)) this.#parked.set(id, { wakeAt: 0, paused: false });
+        else arrival.failure = thrown;
+      }
+    }
     this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
-    this.#startQueued();
-    return accepted;
+    const synced = (): void => void (this.#syncing = undefined);
+    // A write that fails resets the object.
+    this.#syncing = this.ctx.storage.sync().then(synced, synced);
+  }
+
+  /** Drives a run that just arrived; its first turn and its row are one write. */
+  #take(run: AcceptedRun): void {
+    const journal = this.#store.create(run);
+    const plan = loadPlan(this.env, run.chain, run.version);
+    if (plan instanceof Promise || this.#live.size >= LIMITS.runsPerObject) {
+      journal.flush();
+      // It is loaded again when the run is opened; here a rejection has nobody who waits for it.
+      if (plan instanceof Promise) plan.catch(() => {});
+      this.#enqueue(run.id);
+      return;
+    }
+    const stored = JSON.parse(run.start) as StoredStart;
+    const start = startOf(run.id, run.version, stored);
+    this.#begin(this.#driveOf(plan, start, run.receivedAt, stored.parent, { events: run.carried ?? [], journal }));
   }
 
   async acceptAndWait(run: AcceptedRun, waitMilliseconds: number): Promise<RunAnswer | undefined> {
+    if (this.#knows(run.id)) return this.wait(run.id, waitMilliseconds);
     // Before it is accepted: a run of steps that need not wait ends within `accept`.
     const answer = this.#answer(run.id, waitMilliseconds);
-    const [accepted] = this.accept([run]);
-    return accepted?.duplicate === true ? this.wait(run.id, waitMilliseconds) : answer;
+    await this.accept([run]);
+    return answer;
   }
 
   /** The answer of a run, or undefined when it has none within the time. */
   async wait(id: string, waitMilliseconds: number): Promise<RunAnswer | undefined> {
     const live = this.#live.get(id)?.run;
     if (live !== undefined && hasAnswer(live)) return answerOf(live);
-    if (live === undefined && !this.#queue.includes(id) && !this.#starting.has(id)) {
+    if (live === undefined && !this.#arrivals.has(id) && !this.#parked.has(id)) {
       const row = this.#store.read(id);
       return row?.record === undefined ? undefined : recordedAnswer(row.record);
     }
@@ -106,6 +179,7 @@ export class RunObject extends DurableObject<Env> {
       };
       const timer = setTimeout(() => {
         waiters.delete(answered);
+        if (waiters.size === 0) this.#waiters.delete(id);
         resolve(undefined);
       }, waitMilliseconds);
       waiters.add(answered);
@@ -113,33 +187,90 @@ export class RunObject extends DurableObject<Env> {
   }
 
   /** The record as JSON text; null for an unknown id. */
-  read(id: string): string | null {
-    const live = this.#live.get(id);
-    if (live !== undefined) return JSON.stringify(recordOf(live.run));
-    const row = this.#store.read(id);
-    return row === undefined ? null : (row.record ?? JSON.stringify(queuedRecord(row)));
+  async read(id: string): Promise<string | null> {
+    const row = this.#live.has(id) ? undefined : this.#store.read(id);
+    if (row?.record !== undefined) return row.record;
+    // A run that waits is computed from its journal, and goes on waiting.
+    const drive = this.#live.get(id) ?? (this.#isFull() ? undefined : await this.#open(id));
+    if (drive !== undefined) return JSON.stringify(recordOf(drive.run));
+    const now = this.#store.read(id);
+    return now === undefined ? null : (now.record ?? JSON.stringify(queuedRecord(now)));
   }
 
-  /** `ended`: it had ended before. */
+  /** `ended`: it had ended before. Where it has something to undo, it ends once that is done. */
   async cancel(id: string): Promise<'cancelled' | 'ended' | 'unknown'> {
-    const row = this.#store.read(id);
-    if (row === undefined) return 'unknown';
-    if (row.endedAt !== undefined) return 'ended';
     const reason = fault('run.cancelled', 'The run was cancelled.');
+    if (!this.#knows(id)) return 'unknown';
     const live = this.#live.get(id);
     if (live !== undefined) stop(live, reason);
-    const drive = live ?? (await this.#open(id, reason));
-    return drive?.run.status === 'cancelled' ? 'cancelled' : 'ended';
+    const drive = live ?? (await this.#open(id, (opened) => stop(opened, reason)));
+    return drive === undefined ? 'ended' : 'cancelled';
+  }
+
+  /** How a run began and what its journal holds; for a run that is to be repeated. */
+  journalOf(id: string): { readonly start: string; readonly events: string } | undefined {
+    const row = this.#store.read(id);
+    if (row === undefined) return undefined;
+    const { trigger, event, input } = row.start;
+    return {
+      start: JSON.stringify({ trigger, event, input }),
+      events: JSON.stringify(this.#store.resume(id).events),
+    };
+  }
+
+  /** Starts no further step until {@link resume}. False for a run that has ended. */
+  async pause(id: string): Promise<boolean> {
+    const drive = await this.#open(id, (opened) => (opened.paused = true));
+    if (drive === undefined) return false;
+    drive.paused = true;
+    this.#store.setPaused(id, true);
+    drive.advance();
+    return true;
+  }
+
+  async resume(id: string): Promise<boolean> {
+    const drive = await this.#open(id);
+    if (drive === undefined) return false;
+    if (drive.paused) {
+      drive.paused = false;
+      this.#store.setPaused(id, false);
+      drive.advance();
+    }
+    return true;
+  }
+
+  /** Gives an event to the runs that wait for it; returns how many did. */
+  async deliverEvent(event: string, key: string | undefined, data: unknown): Promise<number> {
+    let delivered = 0;
+    for (const { run, step } of this.#store.waitsFor(event, key)) {
+      const drive = await this.#open(run);
+      const output = { event, key: key ?? null, data: data ?? null, receivedAt: Date.now() };
+      // In one write with its result: a crash loses neither or both.
+      this.#store.removeWait(event, run, step);
+      if (drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output } })) delivered++;
+    }
+    return delivered;
+  }
+
+  /** Decides a waiting approval, once. */
+  async decide(id: string, step: StepKey, decision: Decision): Promise<boolean> {
+    const drive = await this.#open(id);
+    return drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output: decision } });
+  }
+
+  /** A chain that a run called has ended. */
+  async childEnded(id: string, step: StepKey, outcome: Outcome): Promise<void> {
+    const drive = await this.#open(id);
+    if (drive !== undefined) deliver(drive, step, outcome);
   }
 
   /** Called each minute and at start: takes up what a lost alarm or a lost isolate left behind. */
   async sweep(): Promise<void> {
-    for (const id of this.#store.openRuns()) {
-      if (!this.#live.has(id) && !this.#starting.has(id) && !this.#queue.includes(id)) this.#enqueue(id);
-    }
-    for (const drive of this.#live.values()) advance(drive);
+    this.#wakeDue();
+    for (const drive of this.#live.values()) drive.advance();
     this.#startQueued();
-    await this.save();
+    await this.#summaries.save();
+    this.#prune();
   }
 
   override async alarm(): Promise<void> {
@@ -150,110 +281,160 @@ export class RunObject extends DurableObject<Env> {
   }
 
   /** Brings D1's summaries up to date; lists call it first, so that they show what has just happened. */
-  async save(): Promise<void> {
-    await this.#saving;
-    if (this.#unsaved.size > 0) await (this.#saving = this.#saveNow());
+  save(): Promise<void> {
+    return this.#summaries.save();
   }
 
-  async #saveNow(): Promise<void> {
-    const batch = [...this.#unsaved.values()];
-    const startedAt = Date.now();
-    this.#unsaved.clear();
-    try {
-      await saveRuns(
-        this.env.DB,
-        batch.map((summary) => ({ summary })),
-      );
-      this.#store.setSavedUntil(startedAt);
-    } catch (thrown) {
-      // Runs go on while D1 is away; the next save or sweep tells it later.
-      for (const summary of batch) if (!this.#unsaved.has(summary.id)) this.#unsaved.set(summary.id, summary);
-      console.error('run summaries could not be saved', thrown);
-    } finally {
-      this.#saving = undefined;
+  #prune(): void {
+    const now = Date.now();
+    if (now - this.#prunedAt < LIMITS.pruneMilliseconds) return;
+    this.#prunedAt = now;
+    this.#store.prune(now - retentionMilliseconds(this.env));
+  }
+
+  #wakeDue(): void {
+    const now = Date.now();
+    let next = Infinity;
+    for (const [id, { wakeAt, paused }] of this.#parked) {
+      if (paused || this.#live.has(id)) continue;
+      if (wakeAt <= now) this.#enqueue(id);
+      else next = Math.min(next, wakeAt);
     }
+    if (Number.isFinite(next)) this.#armAlarm(next);
+    this.#startQueued();
   }
 
-  #saveSoon(): void {
-    this.#saving ??= scheduler.wait(LIMITS.summaryDelayMilliseconds).then(() => this.#saveNow());
+  #isFull(): boolean {
+    return this.#live.size >= LIMITS.runsPerObject;
   }
 
   #enqueue(id: string): void {
+    this.#parked.set(id, { wakeAt: Infinity, paused: false });
     this.#queue.push(id);
   }
 
   #startQueued(): void {
-    while (this.#queue.length > 0 && this.#live.size + this.#starting.size < LIMITS.runsPerObject) {
+    while (this.#queue.length > 0 && !this.#isFull()) {
       const id = this.#queue.shift();
       if (id !== undefined) void this.#open(id);
     }
   }
 
-  /** Brings a run into memory and drives it. A run whose plan cannot be loaded stays for the next sweep. */
-  async #open(id: string, cancelled?: Fault): Promise<Drive | undefined> {
+  /**
+   * Brings a run into memory and drives it. A run whose plan cannot be loaded stays for the next sweep.
+   * @param first done instead of driving it on
+   */
+  async #open(id: string, first: (drive: Live) => void = (drive) => drive.advance()): Promise<Live | undefined> {
+    if (this.#arrivals.has(id)) await this.#turn;
+    const live = this.#live.get(id);
+    if (live !== undefined) return live;
     const row = this.#store.read(id);
     if (row === undefined || row.endedAt !== undefined) return undefined;
-    this.#starting.add(id);
     try {
       const loaded = loadPlan(this.env, row.chain, row.version);
-      const plan = loaded instanceof Promise ? await loaded : loaded;
-      // It may have been cancelled while its plan was loading.
-      if (loaded instanceof Promise && this.#store.read(id)?.endedAt !== undefined) return undefined;
-      const existing = this.#live.get(id);
-      if (existing !== undefined) {
-        if (cancelled !== undefined) stop(existing, cancelled);
-        return existing;
+      if (loaded instanceof Promise) {
+        await loaded;
+        // Much may have happened to it meanwhile; the plan is in memory now.
+        return await this.#open(id, first);
       }
-      const drive = this.#driveOf(row, createRun(plan, row.start));
-      this.#live.set(id, drive);
-      this.#changed(drive);
-      const issues = plan.validateInput?.(row.start.input) ?? [];
-      // A run that is cancelled while it waits for a place starts nothing.
-      if (cancelled !== undefined) stop(drive, cancelled);
-      else if (issues.length > 0) stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
-      else advance(drive);
+      const drive = this.#driveOf(loaded, row.start, row.createdAt, row.parent, this.#store.resume(id));
+      drive.paused = row.paused;
+      drive.wakeOnDisk = row.wakeAt;
+      drive.held = true;
+      this.#begin(drive, first);
+      await computed(drive.run);
+      setTimeout(() => {
+        drive.held = false;
+        this.#park(drive);
+      }, 0);
       return drive;
     } catch (thrown) {
       console.error(`run ${id} could not be opened`, faultOf(thrown).detail ?? thrown);
+      this.#parked.set(id, { wakeAt: 0, paused: row.paused });
       return undefined;
-    } finally {
-      this.#starting.delete(id);
     }
   }
 
-  #driveOf(row: RunRow, run: RunState): Drive {
-    const recorded = this.#store.journalOf(row.id);
-    return {
-      run,
+  #begin(drive: Live, first: (drive: Live) => void = (opened) => opened.advance()): void {
+    const { run } = drive;
+    this.#live.set(run.start.id, drive);
+    this.#parked.delete(run.start.id);
+    this.#changed(drive);
+    const issues = run.plan.validateInput?.(run.start.input) ?? [];
+    if (issues.length === 0) first(drive);
+    else stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
+  }
+
+  #driveOf(
+    plan: Plan,
+    start: RunStart,
+    createdAt: number,
+    parent: Parent | undefined,
+    { events, journal }: { readonly events: readonly StepEvent[]; readonly journal: Journal },
+  ): Live {
+    const drive = createDrive({
+      run: createRun(plan, start),
       host: hostOf(this.env),
       random: Math.random,
-      journal: this.#store.journal(row.id, recorded.nextSequence),
-      recorded: byStep(recorded.events),
-      deadline: row.createdAt + run.plan.timeoutMilliseconds,
-      underWay: new Set(),
-      changed: (drive) => this.#changed(drive),
-      sleep: (drive, until) => this.#sleep(drive, until),
-    };
+      journal,
+      recorded: events.length === 0 ? undefined : byStep(events),
+      deadline: createdAt + plan.timeoutMilliseconds,
+      changed: () => this.#changed(live),
+      sleep: (_drive, until) => this.#sleep(live, until),
+      waiting: (_drive, step, wait) => this.#waiting(live, step, wait),
+    });
+    const live: Live = Object.assign(drive, { parent, sleepsUntil: 0, wakeOnDisk: 0, held: false });
+    return live;
   }
 
-  #sleep(drive: Drive, until: number): void {
-    const delay = Math.max(0, until - Date.now());
+  #sleep(drive: Live, until: number): void {
+    drive.sleepsUntil = until;
     // The timer is lost with the isolate, the alarm is not.
-    this.#armAlarm(until);
-    setTimeout(advance, delay, drive);
+    if (Number.isFinite(until)) this.#armAlarm(until);
+    const delay = until - Date.now();
+    if (delay <= LIMITS.parkAfterMilliseconds) setTimeout(drive.advance, Math.max(0, delay));
+    else if (!drive.held) this.#park(drive);
   }
 
-  #changed(drive: Drive): void {
+  /** Takes a run that waits out of memory. */
+  #park(drive: Live): void {
+    const { run, sleepsUntil, underWay } = drive;
+    const { id } = run.start;
+    const waits = sleepsUntil - Date.now() > LIMITS.parkAfterMilliseconds && underWay.size === 0;
+    if (!waits || drive.held || run.status !== 'running' || this.#live.get(id) !== drive) return;
+    const wakeAt = Math.min(sleepsUntil, Number.MAX_SAFE_INTEGER);
+    if (wakeAt !== drive.wakeOnDisk) this.#store.setWake(id, wakeAt);
+    this.#live.delete(id);
+    this.#parked.set(id, { wakeAt, paused: drive.paused });
+    this.#summaries.note(summaryOf(drive.run));
+    this.#startQueued();
+  }
+
+  #waiting({ run, parent }: Live, step: StepKey, wait: Wait): void {
+    const { id } = run.start;
+    if (wait.kind === 'event') this.#store.addWait(wait.event, wait.key, id, step);
+    if (wait.kind !== 'call') return;
+    const depth = (parent?.depth ?? 0) + 1;
+    void callChain(this.env, { run: id, step, depth }, wait).then((outcome) =>
+      outcome === undefined ? undefined : this.childEnded(id, step, outcome),
+    );
+  }
+
+  #changed(drive: Live): void {
     const { run } = drive;
     const { id } = run.start;
-    this.#unsaved.set(id, summaryOf(run));
-    this.#saveSoon();
+    this.#summaries.note(summaryOf(run));
     if (!hasAnswer(run)) return;
     for (const answered of this.#waiters.get(id) ?? []) answered(run);
     this.#waiters.delete(id);
     if (run.status === 'running') return;
     this.#live.delete(id);
+    if (drive.parent !== undefined) this.#tellParent(drive.parent, answerOf(run));
     this.#startQueued();
+  }
+
+  #tellParent(parent: Parent, answer: RunAnswer): void {
+    this.ctx.waitUntil(tellParent(this.env, parent, answer));
   }
 
   /** One alarm for all runs, the earliest instant that any of them needs. */
@@ -264,52 +445,23 @@ export class RunObject extends DurableObject<Env> {
   }
 }
 
-const hasAnswer = (run: RunState): boolean => run.status !== 'running' || run.response !== undefined;
-
-function answerOf(run: RunState): RunAnswer {
-  const { response, output } = run;
-  return {
-    status: run.status,
-    output: textOf(output),
-    fault: run.status === 'failed' || run.status === 'cancelled' ? withoutPrivate(run.fault) : undefined,
-    failure: failureOf(run.fault),
-    response: response && {
-      ...response,
-      body: response.body === undefined ? undefined : JSON.stringify(response.body),
-    },
-  };
+/** Resolves when a run that was opened again has computed what its journal leaves out. */
+async function computed(run: RunState): Promise<void> {
+  const computes = ({ index, pure, action }: StepPlan): boolean =>
+    pure && action.control === undefined && run.steps[index]?.status === 'running';
+  for (let turn = 0; turn < COMPUTING_TURNS && run.plan.steps.some(computes); turn++) await scheduler.wait(1);
 }
 
-/** An upstream's reply is for the author, the data of `flow.fail` for the caller. */
-const failureOf = (value: Pick<Fault, 'code' | 'data'> | undefined): string | undefined =>
-  value?.code === 'run.failed' ? textOf(value.data) : undefined;
+const COMPUTING_TURNS = 100;
 
-function withoutPrivate(value: Fault | undefined): RunAnswer['fault'] {
-  if (value === undefined) return undefined;
-  const { detail: _detail, data: _data, ...rest } = value;
-  return rest;
+/** What an approver said. */
+export interface Decision {
+  readonly approved: boolean;
+  readonly by: string | null;
+  readonly comment: string | null;
+  /** Unix time in milliseconds. */
+  readonly at: number;
 }
-
-/** For a caller that comes back after the end. */
-function recordedAnswer(text: string): RunAnswer {
-  const { steps, output, status, error } = JSON.parse(text) as RunRecord;
-  const responded = steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
-  const response = responded && (responded.output as RunResponse);
-  return {
-    status: status === 'succeeded' || status === 'cancelled' ? status : 'failed',
-    output: textOf(output),
-    fault: error && {
-      ...fault(error.code, error.message),
-      ...(error.issues && { issues: error.issues }),
-      ...(error.step && { step: error.step }),
-      ...(error.status && { status: error.status }),
-    },
-    failure: failureOf(error),
-    response: response && { ...response, body: textOf(response.body) },
-  };
-}
-
-const textOf = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
 
 const queuedRecord = (row: RunRow): RunRecord => ({
   id: row.id,

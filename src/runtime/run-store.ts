@@ -1,16 +1,45 @@
 /**
- * The tables of a run object. Rows dominate the bill, so a run of n effects writes n + 3 of them: the
- * run, the first intent, n results (each with the next intent), the end. No index: the id is the key.
+ * The tables of a run object. Rows dominate the bill, so a run is one row, which each turn of it writes
+ * once: with the run the first intent, then each result with the next intent, then the end. No index: the
+ * id is the key. A journal that outgrows its row goes on in a table of its own.
  */
 
-import type { AcceptedRun } from './run-object.ts';
 import type { Journal } from './drive.ts';
-import type { StepEvent } from '../core/engine/journal.ts';
+import type { StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunSummary } from '../core/engine/record.ts';
 import type { RunStart, RunState, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
 import { fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+
+/** A run on its way to its object. */
+export interface AcceptedRun {
+  readonly id: string;
+  readonly chain: string;
+  readonly version: number;
+  /** Unix time in milliseconds. */
+  readonly receivedAt: number;
+  /** {@link StoredStart} as JSON text: it crosses the call and goes to disk as it is. */
+  readonly start: string;
+  /** Events that it takes over from another run. */
+  readonly carried?: readonly StepEvent[];
+}
+
+/** How a run's start is kept: `input` only where it is not the body of the event. */
+export interface StoredStart {
+  readonly trigger: string;
+  readonly event: TriggerEvent;
+  readonly input?: unknown;
+  readonly parent?: Parent;
+}
+
+/** The step that waits for the run. */
+export interface Parent {
+  readonly run: string;
+  readonly step: StepKey;
+  /** How many chains have called each other to come here. */
+  readonly depth: number;
+}
 
 export interface RunRow {
   readonly id: string;
@@ -18,19 +47,41 @@ export interface RunRow {
   readonly version: number;
   readonly createdAt: number;
   readonly endedAt: number | undefined;
+  readonly paused: boolean;
+  /** When it is to be opened again; 0: at once. */
+  readonly wakeAt: number;
   readonly start: RunStart;
+  readonly parent: Parent | undefined;
   /** The final record as JSON text, once the run has ended. */
   readonly record: string | undefined;
 }
 
+/** What a new instance must know of a run without opening it. */
+export interface OpenRun {
+  readonly id: string;
+  readonly wakeAt: number;
+  readonly paused: boolean;
+}
+
 export interface RunStore {
-  /** False when a run of that id is already there. */
-  insert(run: AcceptedRun): boolean;
+  has(id: string): boolean;
   read(id: string): RunRow | undefined;
-  openRuns(): string[];
+  /** Runs that have not ended, the oldest first. */
+  openRuns(): OpenRun[];
   endedSince(milliseconds: number): RunSummary[];
-  journalOf(id: string): { readonly events: StepEvent[]; readonly nextSequence: number };
-  journal(id: string, nextSequence: number): Journal;
+  /** The journal of a run that is not on disk yet; its first flush puts it there. */
+  create(run: AcceptedRun): Journal;
+  /** The journal of a run on disk, and what it holds. */
+  resume(id: string): { readonly events: StepEvent[]; readonly journal: Journal };
+  /** Notes when the run must be opened again, for instances to come. */
+  setWake(id: string, wakeAt: number): void;
+  setPaused(id: string, paused: boolean): void;
+  addWait(event: string, key: string | undefined, run: string, step: StepKey): void;
+  /** The steps that wait for an event; those that named no key take any. */
+  waitsFor(event: string, key: string | undefined): { readonly run: string; readonly step: StepKey }[];
+  removeWait(event: string, run: string, step: StepKey): void;
+  /** Deletes what ended before that time; returns how many runs. */
+  prune(endedBefore: number): number;
   savedUntil(): number;
   setSavedUntil(milliseconds: number): void;
 }
@@ -46,93 +97,198 @@ const SCHEMA = `
   create table if not exists meta (name text primary key, value integer not null) without rowid;
 `;
 
-/** How a run's start is kept: `input` only where it is not the body of the event. */
-export interface StoredStart {
-  readonly trigger: string;
-  readonly event: TriggerEvent;
-  readonly input?: unknown;
-}
+/** One entry a version, from 1 on; an object applies those that it lacks. */
+const MIGRATIONS = [
+  `alter table runs add column events text not null default '';
+   alter table runs add column wake_at integer not null default 0;
+   alter table runs add column paused integer not null default 0;
+   create table waits (
+     event text not null, key text not null, run text not null, step text not null, primary key (event, key, run, step)
+   ) without rowid;`,
+];
 
 export function openRunStore(storage: DurableObjectStorage): RunStore {
   const { sql } = storage;
   sql.exec(SCHEMA);
-  let savedUntil = Number(sql.exec("select value from meta where name = 'saved_until'").toArray()[0]?.['value'] ?? 0);
+  const metaOf = (name: string): number =>
+    Number(sql.exec('select value from meta where name = ?', name).toArray()[0]?.['value'] ?? 0);
+  const setMeta = (name: string, value: number): void =>
+    void sql.exec(
+      'insert into meta values (?, ?) on conflict (name) do update set value = excluded.value',
+      name,
+      value,
+    );
+  for (const [index, migration] of MIGRATIONS.entries()) {
+    if (metaOf('schema') > index) continue;
+    sql.exec(migration);
+    setMeta('schema', index + 1);
+  }
+  let savedUntil = metaOf('saved_until');
   let savedUntilOnDisk = savedUntil;
   return {
-    insert: (run) => {
-      const inserted = sql.exec(
-        'insert into runs (id, chain, version, start, created_at) values (?, ?, ?, ?, ?) on conflict do nothing returning id',
-        ...[run.id, run.chain, run.version, run.start, run.receivedAt],
-      );
-      return inserted.toArray().length > 0;
-    },
+    has: (id) => sql.exec('select 1 from runs where id = ?', id).toArray().length > 0,
     read: (id) => {
       const row = sql.exec('select * from runs where id = ?', id).toArray()[0];
       return row && rowOf(row);
     },
     openRuns: () =>
       sql
-        .exec('select id from runs where ended_at is null order by created_at')
+        .exec('select id, wake_at, paused from runs where ended_at is null order by created_at')
         .toArray()
-        .map((row) => String(row['id'])),
+        .map((row) => ({ id: String(row['id']), wakeAt: Number(row['wake_at']), paused: row['paused'] === 1 })),
     endedSince: (milliseconds) =>
       sql
         .exec('select record from runs where ended_at >= ?', milliseconds)
         .toArray()
         .map((row) => summaryOfRecord(String(row['record']))),
-    journalOf: (id) => {
-      const rows = sql.exec('select sequence, events from journal where run = ? order by sequence', id).toArray();
-      const events = rows.flatMap((row) => JSON.parse(String(row['events'])) as StepEvent[]);
-      return { events, nextSequence: Number(rows.at(-1)?.['sequence'] ?? -1) + 1 };
+    create: (run) => createJournal(sql, run),
+    resume: (id) => resumeJournal(sql, id),
+    setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
+    setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
+    addWait: (event, key, run, step) =>
+      void sql.exec('insert or ignore into waits values (?, ?, ?, ?)', event, waitKey(key), run, JSON.stringify(step)),
+    removeWait: (event, run, step) =>
+      void sql.exec('delete from waits where event = ? and run = ? and step = ?', event, run, JSON.stringify(step)),
+    waitsFor: (event, key) =>
+      sql
+        .exec('select run, step from waits where event = ? and key in (?, ?)', event, ANY, waitKey(key))
+        .toArray()
+        .map((row) => ({ run: String(row['run']), step: JSON.parse(String(row['step'])) as StepKey })),
+    prune: (endedBefore) => {
+      sql.exec('delete from journal where run in (select id from runs where ended_at < ?)', endedBefore);
+      const pruned = sql.exec('delete from runs where ended_at < ?', endedBefore).rowsWritten;
+      sql.exec('delete from waits where run not in (select id from runs where ended_at is null)');
+      return pruned;
     },
-    journal: (id, nextSequence) => journalOf(sql, id, nextSequence),
     savedUntil: () => savedUntil,
     setSavedUntil: (milliseconds) => {
       savedUntil = milliseconds;
       // Being behind only means that some summaries are told twice after a restart.
       if (milliseconds - savedUntilOnDisk < LIMITS.savedUntilWriteMilliseconds) return;
       savedUntilOnDisk = milliseconds;
-      sql.exec(
-        "insert into meta values ('saved_until', ?) on conflict (name) do update set value = excluded.value",
-        milliseconds,
-      );
+      setMeta('saved_until', milliseconds);
     },
   };
 }
+
+/** A wait without a key; a key begins with `=`. */
+const ANY = '';
+const waitKey = (key: string | undefined): string => (key === undefined ? ANY : `=${key}`);
 
 function rowOf(row: Record<string, SqlStorageValue>): RunRow {
   const stored = JSON.parse(String(row['start'])) as StoredStart;
   const id = String(row['id']);
   const version = Number(row['version']);
-  const input = 'input' in stored ? stored.input : stored.event.body;
   return {
     id,
     chain: String(row['chain']),
     version,
     createdAt: Number(row['created_at']),
     endedAt: row['ended_at'] === null ? undefined : Number(row['ended_at']),
-    start: { id, version, trigger: stored.trigger, event: stored.event, input },
+    paused: row['paused'] === 1,
+    wakeAt: Number(row['wake_at']),
+    start: startOf(id, version, stored),
+    parent: stored.parent,
     record: row['record'] === null ? undefined : String(row['record']),
   };
 }
+
+export const startOf = (id: string, version: number, stored: StoredStart): RunStart => ({
+  id,
+  version,
+  trigger: stored.trigger,
+  event: stored.event,
+  input: 'input' in stored ? stored.input : stored.event.body,
+});
 
 /** Whether a text has that few bytes in UTF-8, which has up to three for each of its units. */
 const fits = (text: string, limitBytes: number): boolean =>
   text.length * 3 <= limitBytes || new TextEncoder().encode(text).byteLength <= limitBytes;
 
-function journalOf(sql: SqlStorage, id: string, nextSequence: number): Journal {
-  let sequence = nextSequence;
+/** Where the next events of a journal go. */
+interface Place {
+  stored: boolean;
+  /** Characters of the row that are written again with each turn. */
+  length: number;
+  sequence: number;
+}
+
+function createJournal(sql: SqlStorage, run: AcceptedRun): Journal {
+  const values = [run.id, run.chain, run.version, run.start, run.receivedAt];
+  const journal = journalOf(
+    sql,
+    run.id,
+    { stored: false, length: run.start.length, sequence: 0 },
+    {
+      insert: (events) =>
+        void sql.exec(
+          'insert into runs (id, chain, version, start, created_at, events) values (?, ?, ?, ?, ?, ?)',
+          ...values,
+          events,
+        ),
+      insertEnded: (endedAt, record) =>
+        void sql.exec(
+          'insert into runs (id, chain, version, start, created_at, ended_at, record) values (?, ?, ?, ?, ?, ?, ?)',
+          ...values,
+          endedAt,
+          record,
+        ),
+    },
+  );
+  for (const event of run.carried ?? []) journal.record(event);
+  return journal;
+}
+
+function resumeJournal(sql: SqlStorage, id: string): { readonly events: StepEvent[]; readonly journal: Journal } {
+  const [own] = sql.exec('select events, length(start) as size from runs where id = ?', id).toArray();
+  const rows = sql.exec('select sequence, events from journal where run = ? order by sequence', id).toArray();
+  const text = String(own?.['events'] ?? '');
+  const lines = [...text.split('\n'), ...rows.map((row) => String(row['events']))];
+  const place = {
+    stored: true,
+    length: Number(own?.['size'] ?? 0) + text.length,
+    sequence: Number(rows.at(-1)?.['sequence'] ?? -1) + 1,
+  };
+  return {
+    events: lines.flatMap((line) => (line === '' ? [] : (JSON.parse(line) as StepEvent[]))),
+    journal: journalOf(sql, id, place, { insert: () => {}, insertEnded: () => {} }),
+  };
+}
+
+interface Inserts {
+  insert(events: string): void;
+  insertEnded(endedAt: number, record: string): void;
+}
+
+function journalOf(sql: SqlStorage, id: string, place: Place, { insert, insertEnded }: Inserts): Journal {
   let pending: StepEvent[] = [];
+  const append = (events: string): void => {
+    // A row is written as a whole, so a long one would be written over and over.
+    if (place.sequence === 0 && place.length + events.length <= LIMITS.runRowCharacters) {
+      place.length += events.length;
+      sql.exec('update runs set events = events || char(10) || ? where id = ?', events, id);
+    } else sql.exec('insert into journal values (?, ?, ?)', id, place.sequence++, events);
+  };
   const flush = (): void => {
+    if (!place.stored) {
+      const events = pending.length === 0 ? '' : JSON.stringify(pending);
+      const fitting = place.length + events.length <= LIMITS.runRowCharacters;
+      insert(fitting ? events : '');
+      place.stored = true;
+      if (fitting) {
+        place.length += events.length;
+        pending = [];
+      }
+    }
     if (pending.length === 0) return;
     const row = JSON.stringify(pending);
     // Each event fits a row; several large ones together may not.
-    const rows = fits(row, LIMITS.runRecordBytes) ? [row] : pending.map((event) => JSON.stringify([event]));
-    for (const events of rows) sql.exec('insert into journal values (?, ?, ?)', id, sequence++, events);
+    if (fits(row, LIMITS.runRecordBytes)) append(row);
+    else for (const event of pending) append(JSON.stringify([event]));
     pending = [];
   };
   return {
-    record: (event) => pending.push(event),
+    record: (event) => void pending.push(event),
     flush,
     check: (output) => {
       const limit = LIMITS.stepOutputBytes;
@@ -143,19 +299,25 @@ function journalOf(sql: SqlStorage, id: string, nextSequence: number): Journal {
       );
     },
     end: (run) => {
-      flush();
-      sql.exec('update runs set ended_at = ?, record = ? where id = ?', run.endedAt ?? 0, recordText(run), id);
+      const endedAt = run.endedAt ?? 0;
+      const { record, whole } = recordText(run);
+      // The record of a run that succeeded says how its last steps ended; nothing will take it up again.
+      if (whole && run.status === 'succeeded') pending = [];
+      else flush();
+      if (place.stored) sql.exec('update runs set ended_at = ?, record = ? where id = ?', endedAt, record, id);
+      else insertEnded(endedAt, record);
+      place.stored = true;
     },
   };
 }
 
 /** A record that outgrows a row keeps its outcome and loses the outputs of its steps; the journal has them. */
-function recordText(run: RunState): string {
+function recordText(run: RunState): { readonly record: string; readonly whole: boolean } {
   const record = recordOf(run);
   const text = JSON.stringify(record);
-  if (fits(text, LIMITS.runRecordBytes)) return text;
+  if (fits(text, LIMITS.runRecordBytes)) return { record: text, whole: true };
   const steps = record.steps.map((step) => ({ ...step, output: undefined }));
-  return JSON.stringify({ ...record, steps, input: undefined });
+  return { record: JSON.stringify({ ...record, steps, input: undefined }), whole: false };
 }
 
 function summaryOfRecord(text: string): RunSummary {

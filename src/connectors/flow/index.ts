@@ -2,6 +2,8 @@
 
 import * as v from 'valibot';
 import { fail, ok } from '../../core/errors.ts';
+import { each } from './each.ts';
+import { approvalLink, call, wait } from './waiting.ts';
 import { defineAction, type Connector } from '../kit/types.ts';
 
 const steps = v.array(v.pipe(v.string(), v.description('Id of a step.')));
@@ -39,6 +41,10 @@ export const flow: Connector = {
       // The engine takes the branch; nothing is left to do.
       run: () => ok(null),
     }),
+    each,
+    wait,
+    call,
+    'approval-link': approvalLink,
     respond: defineAction({
       title: 'Answer the caller and go on',
       effect: 'pure',

@@ -1,7 +1,7 @@
 /** What a connector is: facts (names, schemas, effect classes) and, per action, one function. */
 
 import type { GenericSchema, InferOutput } from 'valibot';
-import type { Effect } from '../../core/chain/catalogue.ts';
+import type { Control, Effect } from '../../core/chain/catalogue.ts';
 import type { Result } from '../../core/errors.ts';
 
 /** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
@@ -31,6 +31,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly input: unknown;
   /** `with` as the author wrote it, expressions and all; it tells what is code and what is data. */
   readonly written: unknown;
+  /** A link to decide the approval that a step of this run waits for, or will wait for. */
+  approvalLink(step: string, to: string | undefined): Promise<Result<string>>;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
 }
@@ -38,8 +40,10 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
 export interface Action<Params = unknown, Settings = unknown, Secrets = unknown> {
   readonly title: string;
   readonly effect: Effect;
-  readonly control?: 'switch' | 'respond' | 'fail';
+  readonly control?: Control;
   readonly params: GenericSchema<unknown, Params>;
+  /** The parameters once evaluated, where a part of `with` is not for this step; default `params`. */
+  readonly evaluated?: GenericSchema;
   /** The parameters of a working call; the reference and the tests use it. */
   readonly example: Readonly<Record<string, unknown>>;
   run(params: Params, context: ActionContext<Settings, Secrets>): Result<unknown> | Promise<Result<unknown>>;

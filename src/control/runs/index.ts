@@ -1,6 +1,8 @@
 /** Runs: start one by hand, look at it, cancel it, list them. */
 
 import * as v from 'valibot';
+import { again, started } from './again.ts';
+import { bulk } from './bulk.ts';
 import { runRecord, runSummary, showRun, showSummary } from './schemas.ts';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
@@ -39,7 +41,7 @@ export const runs = [
     replies: {
       202: {
         description: 'The run is accepted, and stored where the chain is durable.',
-        schema: v.strictObject({ id: v.string(), url: v.string() }),
+        schema: started,
       },
     },
     faults: ['chain.not-found', 'input.invalid', 'run.busy'],
@@ -107,4 +109,7 @@ export const runs = [
       return ok({ status: 200, body: showRun(run.value) });
     },
   }),
+
+  ...again,
+  bulk,
 ];

@@ -6,6 +6,7 @@ import {
   RUN_STATUSES,
   STEP_STATUSES,
   TRIGGER_TYPES,
+  type AttemptRecord,
   type RunRecord,
   type RunSummary,
   type ShownFault,
@@ -31,6 +32,15 @@ const summary = {
 
 export const runSummary = v.strictObject(summary);
 
+const whole = v.pipe(v.number(), v.integer());
+
+const attempt = v.strictObject({
+  attempt: whole,
+  startedAt: instant,
+  endedAt: v.nullable(instant),
+  error: shownError,
+});
+
 export const runRecord = v.strictObject({
   ...summary,
   input: v.unknown(),
@@ -42,13 +52,31 @@ export const runRecord = v.strictObject({
       status: v.picklist(STEP_STATUSES),
       output: v.unknown(),
       error: shownError,
-      attempts: v.array(
-        v.strictObject({
-          attempt: v.pipe(v.number(), v.integer()),
-          startedAt: instant,
-          endedAt: v.nullable(instant),
-          error: shownError,
-        }),
+      attempts: v.array(attempt),
+      waitingFor: v.optional(
+        v.pipe(
+          v.strictObject({
+            kind: v.picklist(['time', 'event', 'approval', 'call']),
+            until: instant,
+            event: v.optional(v.string()),
+            key: v.optional(v.string()),
+            chain: v.optional(v.string()),
+            message: v.optional(v.string()),
+          }),
+          v.description('What the step waits for, while it does.'),
+        ),
+      ),
+      items: v.optional(
+        v.pipe(
+          v.strictObject({ count: whole, done: whole, failed: whole }),
+          v.description('How far a `flow.each` has come.'),
+        ),
+      ),
+      undo: v.optional(
+        v.pipe(
+          v.strictObject({ status: v.picklist(STEP_STATUSES), error: shownError, attempts: v.array(attempt) }),
+          v.description('Its compensation, once that has begun.'),
+        ),
       ),
     }),
   ),
@@ -79,11 +107,22 @@ export const showRun = (run: RunRecord) => ({
     status: step.status,
     output: step.output ?? null,
     error: errorOf(step.error),
-    attempts: step.attempts.map((attempt) => ({
-      attempt: attempt.attempt,
-      startedAt: iso(attempt.startedAt),
-      endedAt: isoOrNull(attempt.endedAt),
-      error: errorOf(attempt.error),
-    })),
+    attempts: step.attempts.map(showAttempt),
+    ...(step.waitingFor && { waitingFor: { ...step.waitingFor, until: iso(step.waitingFor.until) } }),
+    ...(step.items && { items: step.items }),
+    ...(step.undo && {
+      undo: {
+        status: step.undo.status,
+        error: errorOf(step.undo.error),
+        attempts: step.undo.attempts.map(showAttempt),
+      },
+    }),
   })),
+});
+
+const showAttempt = ({ attempt: number, startedAt, endedAt, error }: AttemptRecord) => ({
+  attempt: number,
+  startedAt: iso(startedAt),
+  endedAt: isoOrNull(endedAt),
+  error: errorOf(error),
 });

@@ -8,6 +8,9 @@ import type { JsonObject } from '../json.ts';
  */
 export type Effect = 'pure' | 'idempotent' | 'keyed' | 'external';
 
+/** What an action does with the run itself. */
+export type Control = 'switch' | 'respond' | 'fail' | 'each' | 'wait' | 'call';
+
 export interface ActionFacts {
   /** `connector.action`, e.g. `postgres.query`. */
   readonly name: string;
@@ -17,7 +20,7 @@ export interface ActionFacts {
   /** Whether a step that uses it names a connection. */
   readonly connection: 'required' | 'optional' | 'none';
   /** Set for the actions that steer the run itself. */
-  readonly control?: 'switch' | 'respond' | 'fail';
+  readonly control?: Control;
 }
 
 export interface Catalogue {

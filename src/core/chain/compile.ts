@@ -11,8 +11,8 @@ import { chainSchema, type ChainDocument } from './document.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { at, IssueList } from './issues.ts';
 import { isReservedName } from './names.ts';
-import type { Mode, Plan } from './plan.ts';
-import { compileSteps } from './steps.ts';
+import type { Mode, Plan, StepPlan } from './plan.ts';
+import { compileGraph } from './steps.ts';
 import { checkTemplate, SCOPES } from './scopes.ts';
 import { compileTriggers, modeOf } from './triggers.ts';
 import { compileJsonSchema } from '../data/json-schema.ts';
@@ -48,18 +48,31 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
     issues.add('name', `The name "${chain.name}" is reserved in JavaScript; choose another.`);
   }
   const mode = modeOf(chain);
+  const { steps } = compileGraph(chain.steps, {
+    mode,
+    catalogue,
+    issues,
+    at: 'steps',
+    within: [],
+    roots: SCOPES.all,
+    outer: [],
+    graph: compileGraph,
+  });
   const plan: Plan = {
     name: chain.name,
     mode,
     triggers: compileTriggers(chain, mode, issues),
     validateInput: compileInput(chain, issues),
-    steps: compileSteps(chain, mode, catalogue, issues),
+    steps,
+    undoes: steps.some(undoes),
     output: compileOutput(chain, issues),
-    timeoutMilliseconds: runTimeout(chain, mode, issues),
+    timeoutMilliseconds: runTimeout(chain, mode, steps, issues),
     document: document as Json,
   };
   return issues.all.length === 0 ? ok(plan) : invalid(issues);
 }
+
+const undoes = (step: StepPlan): boolean => step.undo !== undefined || (step.each?.steps.some(undoes) ?? false);
 
 /** The path of a value nested so deep that recursion over it would not fit the stack. Scalars have no depth. */
 function tooDeep(value: unknown, depth = 0): string | undefined {
@@ -101,8 +114,13 @@ const RUN_TIMEOUTS: Readonly<Record<Mode, { usual: number; longest: number }>> =
   durable: { usual: LIMITS.runTimeoutDurableMilliseconds, longest: LIMITS.runTimeoutDurableLongestMilliseconds },
 };
 
-function runTimeout(chain: ChainDocument, mode: Mode, issues: IssueList): number {
-  const { usual, longest } = RUN_TIMEOUTS[mode];
+/** A chain that waits for something outside may well wait longer than work takes. */
+const waits = (step: StepPlan): boolean =>
+  step.action.control === 'wait' || step.action.control === 'call' || (step.each?.steps.some(waits) ?? false);
+
+function runTimeout(chain: ChainDocument, mode: Mode, steps: readonly StepPlan[], issues: IssueList): number {
+  const { longest } = RUN_TIMEOUTS[mode];
+  const usual = mode === 'durable' && steps.some(waits) ? longest : RUN_TIMEOUTS[mode].usual;
   const milliseconds = chain.timeout === undefined ? usual : (parseDuration(chain.timeout) ?? usual);
   if (milliseconds === 0 || milliseconds > longest) {
     issues.add('timeout', `Must be more than 0 and, in this ${mode} chain, at most ${formatDuration(longest)}.`);

@@ -157,6 +157,26 @@ export const retriesSchema = v.strictObject({
     true,
   ),
   cap: v.optional(duration(`The longest wait between two attempts. At most ${longest.retryDelay}.`), '5m'),
+  if: v.optional(
+    v.pipe(
+      v.string(),
+      v.examples(['{{ error.data.status != 409 }}']),
+      v.description(
+        'One expression over `error` (`code`, `message`, `data`, `attempt`) and all roots; where it is false, the failure is final.',
+      ),
+    ),
+  ),
+});
+
+/** A compensation. */
+const undoSchema = v.strictObject({
+  use: v.pipe(v.string(), v.examples(['stripe.refund']), v.description('The action that undoes the step.')),
+  connection: v.optional(v.pipe(kebabName, v.description('The connection that the action uses.'))),
+  with: v.optional(
+    v.pipe(v.record(v.string(), v.unknown()), v.description('Its parameters; `steps` holds the output of the step.')),
+  ),
+  retries: v.optional(v.pipe(retriesSchema, v.description('As for a step.'))),
+  timeout: v.optional(duration(`The longest time of one attempt. At most ${longest.stepTimeout}.`)),
 });
 
 export const stepSchema = v.strictObject({
@@ -208,8 +228,17 @@ export const stepSchema = v.strictObject({
     ),
   ),
   timeout: v.optional(
-    duration(`The longest time of one attempt. At most ${longest.stepTimeout}.`),
-    formatDuration(LIMITS.stepTimeoutMilliseconds),
+    duration(
+      `The longest time of one attempt. At most ${longest.stepTimeout}. Default: ${formatDuration(LIMITS.stepTimeoutMilliseconds)}.`,
+    ),
+  ),
+  undo: v.optional(
+    v.pipe(
+      undoSchema,
+      v.description(
+        'What takes the effect of the step back. When the run fails or is cancelled, the steps that succeeded are undone, the last first.',
+      ),
+    ),
   ),
   description: v.optional(v.pipe(v.string(), v.description('For the reader.'))),
 });
@@ -260,4 +289,5 @@ export const chainSchema = v.pipe(
 export type ChainDocument = v.InferOutput<typeof chainSchema>;
 export type TriggerDocument = v.InferOutput<typeof triggerSchema>;
 export type StepDocument = v.InferOutput<typeof stepSchema>;
+export type UndoDocument = v.InferOutput<typeof undoSchema>;
 export type RetriesDocument = v.InferOutput<typeof retriesSchema>;

@@ -17,6 +17,8 @@ export interface RetryPolicy {
   readonly capMilliseconds: number;
   /** The author wrote `retries` on the step, and so allows an `external` effect to be tried again. */
   readonly declared: boolean;
+  /** Over `error` and all roots; a failure for which it is false is not tried again. */
+  readonly if: Template | undefined;
 }
 
 export type OnError = { readonly kind: 'stop' | 'continue' } | { readonly kind: 'step'; readonly step: number };
@@ -27,8 +29,19 @@ export interface SwitchCase {
   readonly then: readonly number[];
 }
 
+/** The inside of a `flow.each`. */
+export interface EachPlan {
+  readonly steps: readonly StepPlan[];
+  /** The root by which expressions inside call the item. */
+  readonly as: string;
+  /** What an item gives. Default: the output of its only step, or the outputs of all by id. */
+  readonly output: Template | undefined;
+}
+
 export interface StepPlan {
   readonly id: string;
+  /** Its ids from the outside in, e.g. `items.reserve`. */
+  readonly path: string;
   /** Position in `Plan.steps`, which is in topological order: a step stands after all it waits for. */
   readonly index: number;
   readonly action: ActionFacts;
@@ -47,6 +60,9 @@ export interface StepPlan {
    */
   readonly gates: readonly number[];
   readonly switch: { readonly cases: readonly SwitchCase[]; readonly otherwise: readonly number[] } | undefined;
+  readonly each: EachPlan | undefined;
+  /** Runs when the run fails after this step has succeeded. */
+  readonly undo: StepPlan | undefined;
   readonly onError: OnError;
   readonly retries: RetryPolicy;
   readonly timeoutMilliseconds: number;
@@ -81,6 +97,8 @@ export interface Plan {
   readonly validateInput: ((input: unknown) => readonly Issue[]) | undefined;
   readonly steps: readonly StepPlan[];
   readonly output: Template | undefined;
+  /** Whether any step has an `undo`. */
+  readonly undoes: boolean;
   readonly timeoutMilliseconds: number;
   /** The document that it was compiled from. */
   readonly document: Json;

@@ -1,8 +1,10 @@
 /** What a template may refer to, checked before any run. */
 
+import type { Leaf } from './conform.ts';
 import { at, type IssueList } from './issues.ts';
 import { suggestion } from './names.ts';
 import { compileTemplate } from '../expression/index.ts';
+import { scanTemplate } from '../expression/scan.ts';
 import type { Template } from '../expression/types.ts';
 import { isObject } from '../json.ts';
 import { LIMITS } from '../limits.ts';
@@ -56,3 +58,26 @@ function mistakesOf({ roots, steps }: Template, allowed: Allowed): readonly (() 
 }
 
 const ALL_STEPS = 'Name the step: `steps.<id>`. All steps at once cannot be put in order.';
+
+export function compileCondition(
+  text: string | undefined,
+  path: string,
+  allowed: Allowed,
+  issues: IssueList,
+): Template | undefined {
+  if (text === undefined) return undefined;
+  if (leafOf(text) !== 'anything') {
+    issues.add(path, 'A condition is one expression as a whole: "{{ … }}".');
+    return undefined;
+  }
+  return checkTemplate(text, path, allowed, issues);
+}
+
+export const literally = (): Leaf => 'literal';
+
+/** What a text will be: itself, some text, or whatever its one expression gives. */
+export function leafOf(text: string): Leaf {
+  if (!text.includes('{{')) return 'literal';
+  const segments = scanTemplate(text);
+  return segments?.length === 1 && segments[0]?.kind === 'expression' ? 'anything' : 'text';
+}

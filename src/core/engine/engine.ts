@@ -10,7 +10,7 @@
 import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { RunResponse, RunScope, RunStart, RunState, StepState } from './state.ts';
+import type { Frame, RunResponse, RunScope, RunStart, RunState, StepState, Wait } from './state.ts';
 
 /** What a finished attempt produced. `chosen` is set by a switch, `response` by `flow.respond`. */
 export interface Success {
@@ -29,7 +29,27 @@ export function createRun(plan: Plan, start: RunStart): RunState {
     run: { id: start.id, startedAt, now: startedAt },
     chain: { name: plan.name, version: start.version },
   };
-  const steps = plan.steps.map((step): StepState => ({
+  return {
+    ...createFrame(plan.steps, scope, { taken: 0 }, '', '0'),
+    plan,
+    start,
+    status: 'running',
+    undoable: [],
+    output: undefined,
+    response: undefined,
+    endedAt: undefined,
+  };
+}
+
+/** The steps of a graph before any has started. */
+export function createFrame(
+  graph: readonly StepPlan[],
+  scope: RunScope,
+  places: Frame['places'],
+  prefix: string,
+  item: string,
+): Frame {
+  const steps = graph.map((step): StepState => ({
     status: 'pending',
     attempts: [],
     retryAt: 0,
@@ -37,21 +57,21 @@ export function createRun(plan: Plan, start: RunStart): RunState {
     unsettled: step.after.length,
     reached: step.after.length === 0,
     chosen: step.gates.length === 0,
+    wait: undefined,
+    fan: undefined,
   }));
-  const ready = plan.steps.filter((step) => step.after.length === 0).map((step) => step.index);
+  const ready = graph.filter((step) => step.after.length === 0).map((step) => step.index);
   return {
-    plan,
-    start,
+    graph,
     scope,
     steps,
     ready,
-    status: 'running',
+    places,
+    prefix,
+    item,
     active: 0,
     open: steps.length,
     fault: undefined,
-    output: undefined,
-    response: undefined,
-    endedAt: undefined,
   };
 }
 
@@ -64,67 +84,102 @@ function namedEvent(start: RunStart): RunScope['trigger'] {
   }) as RunScope['trigger'];
 }
 
-const stateOf = (run: RunState, step: StepPlan): StepState => {
-  const state = run.steps[step.index];
-  if (state === undefined) throw new Error(`step ${step.id} is not of this plan`);
+const stateOf = (frame: Frame, step: StepPlan): StepState => {
+  const state = frame.steps[step.index];
+  if (state === undefined) throw new Error(`step ${step.path} is not of this frame`);
   return state;
 };
 
-/** Takes the next step to start, if one may start now. */
-export function takeReady(run: RunState): StepPlan | undefined {
-  if (run.fault !== undefined || run.status !== 'running' || run.active >= LIMITS.concurrentSteps) return undefined;
-  const index = run.ready.shift();
-  return index === undefined ? undefined : run.plan.steps[index];
+/** A step that only waits for others holds none of the places that the platform has for requests. */
+const holdsPlace = (step: StepPlan): boolean => !WAITING.has(step.action.control);
+const WAITING: ReadonlySet<string | undefined> = new Set(['each', 'wait', 'call']);
+
+/** Takes the next step to start, if one may start now; in a failed frame only where `replaying`. */
+export function takeReady(frame: Frame, replaying = false): StepPlan | undefined {
+  if (frame.ready.length === 0 || frame.places.taken >= LIMITS.concurrentSteps) return undefined;
+  if (frame.fault !== undefined && !replaying) return undefined;
+  const index = frame.ready.shift();
+  return index === undefined ? undefined : frame.graph[index];
 }
 
 /** Whether the step was passed by: no gate chose it, or everything it waits for was skipped. */
-export function isPassedBy(run: RunState, step: StepPlan): boolean {
-  const state = stateOf(run, step);
+export function isPassedBy(frame: Frame, step: StepPlan): boolean {
+  const state = stateOf(frame, step);
   return !state.chosen || !state.reached;
 }
 
+/** The first answer counts. */
+export function respond(run: RunState, response: RunResponse): void {
+  run.response ??= response;
+}
+
+/** Lets a step under way wait for something outside of the run; its attempt stays open. */
+export function park(frame: Frame, step: StepPlan, wait: Wait): boolean {
+  const state = stateOf(frame, step);
+  if (state.status !== 'running') return false;
+  release(frame, step);
+  state.status = 'waiting';
+  state.wait = wait;
+  state.retryAt = wait.until;
+  return true;
+}
+
+/** Tells that a step parked for something outside has waited for as long as it may. */
+export const isTimeUp = (frame: Frame, step: StepPlan): boolean => frame.steps[step.index]?.wait !== undefined;
+
+/** Takes a step out of its waiting, right before it is settled. */
+export function unpark(frame: Frame, step: StepPlan): boolean {
+  const state = stateOf(frame, step);
+  if (state.status !== 'waiting' || state.wait === undefined) return false;
+  state.status = 'running';
+  state.wait = undefined;
+  frame.active++;
+  if (holdsPlace(step)) frame.places.taken++;
+  return true;
+}
+
 /** Begins an attempt and gives its number, from 1. */
-export function begin(run: RunState, step: StepPlan, now: number): number {
-  const state = stateOf(run, step);
+export function begin(frame: Frame, step: StepPlan, now: number): number {
+  const state = stateOf(frame, step);
   const attempt = state.attempts.length + 1;
   state.attempts.push({ attempt, startedAt: now, endedAt: undefined, fault: undefined });
   state.status = 'running';
-  run.active++;
+  frame.active++;
+  if (holdsPlace(step)) frame.places.taken++;
   return attempt;
 }
 
 /** Settles a step that is not to run; also one whose `if` proved false after its attempt had begun. */
-export function skip(run: RunState, step: StepPlan): boolean {
-  const state = stateOf(run, step);
+export function skip(frame: Frame, step: StepPlan): boolean {
+  const state = stateOf(frame, step);
   if (state.status !== 'pending' && state.status !== 'running') return false;
-  if (state.status === 'running') run.active--;
+  if (state.status === 'running') release(frame, step);
   state.attempts = [];
   state.status = 'skipped';
-  settle(run, step, false);
+  settle(frame, step, false);
   return true;
 }
 
-export function succeed(run: RunState, step: StepPlan, attempt: number, success: Success, now: number): boolean {
-  const state = endAttempt(run, step, attempt, undefined, now);
+export function succeed(frame: Frame, step: StepPlan, attempt: number, success: Success, now: number): boolean {
+  const state = endAttempt(frame, step, attempt, undefined, now);
   if (state === undefined) return false;
   state.status = 'succeeded';
-  run.scope.steps[step.id] = success.output;
-  if (success.response !== undefined) run.response ??= success.response;
-  for (const chosen of success.chosen ?? []) choose(run, chosen);
-  settle(run, step, true);
+  frame.scope.steps[step.id] = success.output;
+  for (const chosen of success.chosen ?? []) choose(frame, chosen);
+  settle(frame, step, true);
   return true;
 }
 
 /** Ends an attempt that failed; with `retryAt` the step waits for another, without it has failed. */
 export function failAttempt(
-  run: RunState,
+  frame: Frame,
   step: StepPlan,
   attempt: number,
   fault: Fault,
   now: number,
   retryAt: number | undefined,
 ): boolean {
-  const state = endAttempt(run, step, attempt, fault, now);
+  const state = endAttempt(frame, step, attempt, fault, now);
   if (state === undefined) return false;
   if (retryAt !== undefined) {
     state.status = 'waiting';
@@ -133,65 +188,72 @@ export function failAttempt(
   }
   state.status = fault.code === 'step.ambiguous' ? 'ambiguous' : 'failed';
   state.fault = fault;
-  run.scope.steps[step.id] = { error: { code: fault.code, message: fault.message, data: fault.data } };
-  if (step.onError.kind === 'stop') run.fault ??= { ...fault, step: step.id };
-  if (step.onError.kind === 'step') choose(run, step.onError.step);
+  frame.scope.steps[step.id] = { error: { code: fault.code, message: fault.message, data: fault.data } };
+  if (step.onError.kind === 'stop') frame.fault ??= { ...fault, step: step.path };
+  if (step.onError.kind === 'step') choose(frame, step.onError.step);
   // Behind a failed step, only its error route goes on, or everything where the author wrote `continue`.
-  settle(run, step, step.onError.kind === 'continue');
+  settle(frame, step, step.onError.kind === 'continue');
   return true;
 }
 
 function endAttempt(
-  run: RunState,
+  frame: Frame,
   step: StepPlan,
   attempt: number,
   fault: Fault | undefined,
   now: number,
 ): StepState | undefined {
-  const state = stateOf(run, step);
+  const state = stateOf(frame, step);
   const current = state.attempts[attempt - 1];
   if (state.status !== 'running' || current === undefined || current.endedAt !== undefined) return undefined;
   current.endedAt = now;
   current.fault = fault;
-  run.active--;
+  release(frame, step);
   return state;
 }
 
-function choose(run: RunState, index: number): void {
-  const state = run.steps[index];
+function release(frame: Frame, step: StepPlan): void {
+  frame.active--;
+  if (holdsPlace(step)) frame.places.taken--;
+}
+
+function choose(frame: Frame, index: number): void {
+  const state = frame.steps[index];
   if (state === undefined) return;
   state.chosen = true;
   state.reached = true;
 }
 
-function settle(run: RunState, step: StepPlan, reached: boolean): void {
-  run.open--;
+function settle(frame: Frame, step: StepPlan, reached: boolean): void {
+  frame.open--;
   for (const index of step.before) {
-    const waiting = run.steps[index];
+    const waiting = frame.steps[index];
     if (waiting === undefined) continue;
     waiting.unsettled--;
     waiting.reached ||= reached;
-    if (waiting.unsettled === 0) run.ready.push(index);
+    if (waiting.unsettled === 0) frame.ready.push(index);
   }
 }
 
 /** Makes the steps whose delay is over ready again, and tells when the next one will be. */
-export function wake(run: RunState, now: number): number | undefined {
+export function wake(frame: Frame, now: number): number | undefined {
   let next: number | undefined;
-  run.steps.forEach((state, index) => {
+  frame.steps.forEach((state, index) => {
     if (state.status !== 'waiting') return;
     if (state.retryAt <= now) {
-      state.status = 'pending';
-      run.ready.push(index);
+      // One that waits for something outside keeps its attempt, which is now over.
+      if (state.wait === undefined) state.status = 'pending';
+      else state.retryAt = Infinity;
+      frame.ready.push(index);
     } else if (next === undefined || state.retryAt < next) next = state.retryAt;
   });
   return next;
 }
 
 /** `complete`: every step has settled; `failed`: one failed for good and nothing is under way. */
-export function outcome(run: RunState): 'complete' | 'failed' | undefined {
-  if (run.fault !== undefined) return run.active === 0 ? 'failed' : undefined;
-  return run.open === 0 ? 'complete' : undefined;
+export function outcome(frame: Frame): 'complete' | 'failed' | undefined {
+  if (frame.fault !== undefined) return frame.active === 0 ? 'failed' : undefined;
+  return frame.open === 0 ? 'complete' : undefined;
 }
 
 /** Ends the run. A second end is refused: one terminal state, whoever races. */
@@ -203,6 +265,17 @@ export function end(
 ): boolean {
   if (run.status !== 'running') return false;
   run.status = status;
+  run.ready.length = 0;
+  for (const state of run.steps) {
+    if (state.status !== 'running' && state.status !== 'waiting') continue;
+    state.status = 'failed';
+    state.fault = result.fault;
+    const attempt = state.attempts.at(-1);
+    if (attempt !== undefined && attempt.endedAt === undefined) {
+      attempt.endedAt = now;
+      attempt.fault = result.fault;
+    }
+  }
   run.endedAt = now;
   run.output = result.output;
   run.fault = result.fault;

@@ -6,15 +6,19 @@
  * taken from here.
  */
 
+import type { StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
-import type { RunResponse } from './state.ts';
+import type { Frame, RunResponse, RunState, Wait } from './state.ts';
+
+/** A step in the journal: its index, behind the prefix of its frame where that is not the chain's own. */
+export type StepKey = number | string;
 
 export type StepEvent =
   /** The intent: from here on the effect may have happened. */
-  | { readonly type: 'started'; readonly step: number; readonly at: number }
+  | { readonly type: 'started'; readonly step: StepKey; readonly at: number }
   | {
       readonly type: 'succeeded';
-      readonly step: number;
+      readonly step: StepKey;
       readonly at: number;
       readonly output: unknown;
       readonly chosen?: readonly number[];
@@ -22,16 +26,29 @@ export type StepEvent =
     }
   | {
       readonly type: 'failed';
-      readonly step: number;
+      readonly step: StepKey;
       readonly at: number;
       readonly fault: Fault;
       readonly retryAt?: number;
     }
-  | { readonly type: 'skipped'; readonly step: number };
+  | { readonly type: 'skipped'; readonly step: StepKey }
+  | { readonly type: 'waiting'; readonly step: StepKey; readonly at: number; readonly wait: Wait }
+  /** The parameters of a `flow.each` that would be others the next time. */
+  | { readonly type: 'opened'; readonly step: StepKey; readonly at: number; readonly params: unknown }
+  /** The run is to end in this way once what it did is undone. */
+  | { readonly type: 'stopping'; readonly step: 'run'; readonly at: number; readonly fault: Fault };
+
+/** What a step of a frame is called in the journal. */
+export const keyOf = (frame: Frame, step: StepPlan): StepKey =>
+  frame.prefix === '' ? step.index : `${frame.prefix}${step.index}`;
+
+/** `run:step:item`, the same for every attempt. */
+export const idempotencyKeyOf = (run: RunState, frame: Frame, step: StepPlan): string =>
+  `${run.start.id}:${step.path}:${frame.item}`;
 
 /** The events of each step, in their order. */
-export function byStep(events: Iterable<StepEvent>): Map<number, StepEvent[]> {
-  const steps = new Map<number, StepEvent[]>();
+export function byStep(events: Iterable<StepEvent>): Map<StepKey, StepEvent[]> {
+  const steps = new Map<StepKey, StepEvent[]>();
   for (const event of events) {
     const known = steps.get(event.step);
     if (known === undefined) steps.set(event.step, [event]);

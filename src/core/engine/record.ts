@@ -9,7 +9,7 @@ export type RunStatus = (typeof RUN_STATUSES)[number];
 export const STEP_STATUSES = ['pending', 'running', 'waiting', 'succeeded', 'failed', 'skipped', 'ambiguous'] as const;
 export type StepStatus = (typeof STEP_STATUSES)[number];
 
-export const TRIGGER_TYPES = ['http', 'webhook', 'schedule', 'manual'] as const;
+export const TRIGGER_TYPES = ['http', 'webhook', 'schedule', 'manual', 'chain'] as const;
 export type TriggerType = (typeof TRIGGER_TYPES)[number];
 
 /** The public part of a fault. */
@@ -31,6 +31,26 @@ export interface StepRecord {
   readonly attempts: readonly AttemptRecord[];
   readonly output: unknown;
   readonly error: ShownFault | undefined;
+  /** What the step waits for, while it does. */
+  readonly waitingFor?: WaitRecord;
+  /** The items of a `flow.each`. */
+  readonly items?: { readonly count: number; readonly done: number; readonly failed: number };
+  /** Its compensation, once that has begun. */
+  readonly undo?: {
+    readonly status: StepStatus;
+    readonly attempts: readonly AttemptRecord[];
+    readonly error: ShownFault | undefined;
+  };
+}
+
+export interface WaitRecord {
+  readonly kind: 'time' | 'event' | 'approval' | 'call';
+  /** Unix time in milliseconds. */
+  readonly until: number;
+  readonly event?: string;
+  readonly key?: string;
+  readonly chain?: string;
+  readonly message?: string;
 }
 
 /** What lists show; kept in D1. Times are unix milliseconds. */

@@ -3,7 +3,7 @@
  * It holds nothing that cannot be built again from the plan, the start and the journal.
  */
 
-import type { Plan } from '../chain/plan.ts';
+import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
 import type { StepStatus, TriggerType } from './record.ts';
 
@@ -25,6 +25,15 @@ export interface RunStart {
   readonly trigger: string;
   readonly event: TriggerEvent;
   readonly input: unknown;
+}
+
+/** A step that succeeded, and how it is undone. */
+export interface Undoable {
+  readonly frame: Frame;
+  readonly step: StepPlan;
+  readonly at: number;
+  /** The compensation, once it has begun. */
+  undo: Frame | undefined;
 }
 
 /** What `flow.respond` asks for. */
@@ -53,6 +62,39 @@ export interface StepState {
   reached: boolean;
   /** A switch or an error route chose it. */
   chosen: boolean;
+  /** What a `flow.wait` or `flow.call` waits for, while `waiting`. */
+  wait: Wait | undefined;
+  /** The items of a `flow.each`, while it runs and after. */
+  fan: Fan | undefined;
+}
+
+/** `until`: unix milliseconds; for an event, an approval or a call, when the waiting is given up. */
+export type Wait =
+  | { readonly kind: 'time'; readonly until: number }
+  | { readonly kind: 'event'; readonly event: string; readonly key: string | undefined; readonly until: number }
+  | { readonly kind: 'approval'; readonly message: string | undefined; readonly until: number }
+  | {
+      readonly kind: 'call';
+      readonly chain: string;
+      readonly input: unknown;
+      /** Idempotency key: calling again with it is calling once. */
+      readonly key: string;
+      readonly until: number;
+    };
+
+/** The work of a `flow.each`: one frame for each item that is under way. */
+export interface Fan {
+  readonly items: readonly unknown[];
+  readonly concurrency: number;
+  readonly onItemError: 'stop' | 'continue' | 'collect';
+  /** The item that starts next. */
+  next: number;
+  active: number;
+  /** By item; null where it failed or was not started. */
+  readonly results: unknown[];
+  readonly errors: { readonly index: number; readonly error: { code: string; message: string; data?: unknown } }[];
+  /** No further item starts. */
+  stopped: boolean;
 }
 
 /** The root that expressions see. `steps` holds the outputs of settled steps. */
@@ -65,20 +107,36 @@ export interface RunScope {
   readonly [root: string]: unknown;
 }
 
-export interface RunState {
-  readonly plan: Plan;
-  readonly start: RunStart;
+/**
+ * Steps that are executed together in one scope: those of the chain, those inside a `flow.each` for one
+ * item, or one compensation.
+ */
+export interface Frame {
+  readonly graph: readonly StepPlan[];
   readonly scope: RunScope;
   readonly steps: readonly StepState[];
   /** Indexes of steps that may start, in topological order. */
   readonly ready: number[];
-  status: 'running' | 'succeeded' | 'failed' | 'cancelled';
+  /** Attempts of the whole run that hold one of its places; shared by its frames. */
+  readonly places: { taken: number };
+  /** What its steps are called in the journal, in front of their index; empty for the chain's own. */
+  readonly prefix: string;
+  /** Where it stands among the items of its `flow.each`, e.g. `17` or `3.17`; `0` for the chain's own. */
+  readonly item: string;
   /** Attempts under way. */
   active: number;
   /** Steps that have not settled. */
   open: number;
-  /** Set when a step failed for good; no further step starts and the run fails once it is quiet. */
+  /** Set when a step failed for good; no further step starts and the frame fails once it is quiet. */
   fault: (Fault & { readonly step?: string }) | undefined;
+}
+
+export interface RunState extends Frame {
+  readonly plan: Plan;
+  readonly start: RunStart;
+  status: 'running' | 'succeeded' | 'failed' | 'cancelled';
+  /** Steps that succeeded and can be undone. */
+  readonly undoable: Undoable[];
   output: unknown;
   response: RunResponse | undefined;
   endedAt: number | undefined;

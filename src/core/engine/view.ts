@@ -1,8 +1,9 @@
 /** A run's state as the record that is shown. */
 
 import type { Fault } from '../errors.ts';
-import type { AttemptRecord, RunRecord, RunStatus, RunSummary, ShownFault, StepRecord } from './record.ts';
-import type { RunState } from './state.ts';
+import type { StepPlan } from '../chain/plan.ts';
+import type { AttemptRecord, RunRecord, RunStatus, RunSummary, ShownFault, StepRecord, WaitRecord } from './record.ts';
+import type { Fan, RunState, StepState, Wait } from './state.ts';
 
 /** The part of a fault that may leave the gateway. */
 export function shownFault(fault: Fault & { readonly step?: string }): ShownFault {
@@ -45,15 +46,48 @@ export function summaryOf(run: RunState): RunSummary {
 export function recordOf(run: RunState): RunRecord {
   const steps = run.plan.steps.map((plan, index): StepRecord => {
     const state = run.steps[index];
-    const attempts = (state?.attempts ?? []).map((attempt): AttemptRecord => ({
-      attempt: attempt.attempt,
-      startedAt: attempt.startedAt,
-      endedAt: attempt.endedAt,
-      error: shown(attempt.fault),
-    }));
     const output = state?.status === 'succeeded' ? run.scope.steps[plan.id] : undefined;
-    const use = plan.action.name;
-    return { id: plan.id, use, status: state?.status ?? 'pending', attempts, output, error: shown(state?.fault) };
+    return {
+      id: plan.id,
+      use: plan.action.name,
+      status: state?.status ?? 'pending',
+      attempts: attemptsOf(state),
+      output,
+      error: shown(state?.fault),
+      ...(state?.wait && { waitingFor: waitOf(state.wait) }),
+      ...(state?.fan && { items: progressOf(state.fan) }),
+      ...undoOf(run, plan),
+    };
   });
   return { ...summaryOf(run), input: run.start.input, output: run.output, steps };
+}
+
+const attemptsOf = (state: StepState | undefined): AttemptRecord[] =>
+  (state?.attempts ?? []).map((attempt) => ({
+    attempt: attempt.attempt,
+    startedAt: attempt.startedAt,
+    endedAt: attempt.endedAt,
+    error: shown(attempt.fault),
+  }));
+
+const waitOf = (wait: Wait): WaitRecord => ({
+  kind: wait.kind,
+  until: wait.until,
+  ...(wait.kind === 'event' && { event: wait.event, ...(wait.key !== undefined && { key: wait.key }) }),
+  ...(wait.kind === 'call' && { chain: wait.chain }),
+  ...(wait.kind === 'approval' && wait.message !== undefined && { message: wait.message }),
+});
+
+const progressOf = (fan: Fan): StepRecord['items'] & object => ({
+  count: fan.items.length,
+  done: fan.next - fan.active,
+  failed: fan.errors.length,
+});
+
+function undoOf(run: RunState, plan: StepPlan): Pick<StepRecord, 'undo'> {
+  const undone = run.undoable.find(({ frame, step }) => frame.prefix === '' && step === plan);
+  const state = undone?.undo?.steps[0];
+  return state === undefined
+    ? {}
+    : { undo: { status: state.status, attempts: attemptsOf(state), error: shown(state.fault) } };
 }

@@ -6,6 +6,7 @@ import {
   failAttempt,
   isPassedBy,
   outcome,
+  respond,
   skip,
   succeed,
   takeReady,
@@ -231,10 +232,7 @@ describe('monotonic', () => {
 
   it('the first response counts', () => {
     const run = runOf(planOf({ one: { use }, two: { use } }));
-    startAll(run);
-    const response = (status: number) => ({ status, headers: {}, body: status });
-    succeed(run, stepOf(run, 'one'), 1, { output: 1, response: response(201) }, 1);
-    succeed(run, stepOf(run, 'two'), 1, { output: 2, response: response(202) }, 1);
+    for (const status of [201, 202]) respond(run, { status, headers: {}, body: status });
     expect(run.response?.status).toBe(201);
   });
 

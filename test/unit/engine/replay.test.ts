@@ -44,7 +44,7 @@ describe('replaying', () => {
       expect([kept, again.run.status, again.run.output]).toEqual([kept, 'succeeded', first.run.output]);
       expect(statuses(again.run)).toEqual(statuses(first.run));
       const committed = recorded.flatMap((event) =>
-        event.type === 'succeeded' ? [orders.steps[event.step]?.id ?? ''] : [],
+        event.type === 'succeeded' ? [orders.steps[Number(event.step)]?.id ?? ''] : [],
       );
       expect(again.called().filter((step) => committed.includes(step))).toEqual([]);
     }

@@ -12,6 +12,7 @@ const policy: RetryPolicy = {
   jitter: false,
   capMilliseconds: 1_000,
   declared: true,
+  if: undefined,
 };
 const away = fault('upstream.unavailable', 'away');
 const delays = (more: Partial<RetryPolicy>) =>

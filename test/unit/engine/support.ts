@@ -14,7 +14,7 @@ import { byStep, type StepEvent } from '../../../src/core/engine/journal.ts';
 import type { RunState } from '../../../src/core/engine/state.ts';
 import { fail, ok, type Fault, type Result } from '../../../src/core/errors.ts';
 import { NO_CONNECTION, type ActionHost } from '../../../src/runtime/action-context.ts';
-import { advance, type Drive, type Journal } from '../../../src/runtime/drive.ts';
+import { advance, createDrive, type Drive, type Journal } from '../../../src/runtime/drive.ts';
 
 export type Answer = (context: ActionContext, params: unknown) => Result<unknown> | Promise<Result<unknown>>;
 
@@ -100,6 +100,7 @@ const host: ActionHost = {
   // Handed on to every action; none of these looks at it.
   data: {} as D1Database,
   now: () => Date.now(),
+  linkTo: () => Promise.resolve(ok('link')),
   open: () => ok(NO_CONNECTION),
 };
 
@@ -117,7 +118,12 @@ export interface DriveOptions {
 /** Starts a run, under the fake clock that the test has installed. */
 export function drive(plan: Plan, options: DriveOptions = {}): Driven {
   // The process that wrote that journal is dead; it must not go on beside this one.
-  if (options.recorded !== undefined) vi.clearAllTimers();
+  if (options.recorded !== undefined) {
+    const now = Date.now();
+    vi.clearAllTimers();
+    // Clearing the timers sets back the clock.
+    vi.setSystemTime(now);
+  }
   answers = options.answers ?? {};
   const own: typeof calls = [];
   calls = own;
@@ -139,17 +145,17 @@ export function drive(plan: Plan, options: DriveOptions = {}): Driven {
     },
   };
   const receivedAt = options.receivedAt ?? Date.now();
-  const driven: Drive = {
+  const driven = createDrive({
     run: runOf(plan, receivedAt),
     host,
     random: options.random ?? (() => 0.5),
     journal: options.journal === false ? undefined : journal,
     recorded: options.recorded && byStep(options.recorded),
     deadline: receivedAt + plan.timeoutMilliseconds,
-    underWay: new Set(),
     changed: () => {},
     sleep: (self, until) => void setTimeout(advance, Math.max(0, until - Date.now()), self),
-  };
+    waiting: () => {},
+  });
   advance(driven);
   return {
     drive: driven,

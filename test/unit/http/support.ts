@@ -81,6 +81,7 @@ export async function run(
   const result = await facts.run(parsed.output, {
     fetch,
     connection: more?.connection ?? NO_CONNECTION,
+    approvalLink: () => Promise.reject(new Error('no links here')),
     idempotencyKey: 'run-1:step:0',
     signal: more?.signal ?? new AbortController().signal,
     now: () => NOW,

@@ -114,6 +114,10 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     async configurationChanged() {
       changes++;
     },
+    pauseRun: (id) => Promise.resolve(fail('run.not-found', `There is no run ${id}.`)),
+    retryRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
+    replayRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
+    sendEvent: () => Promise.resolve(0),
     ...memoryRuns(),
     ...overrides,
   };

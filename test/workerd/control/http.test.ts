@@ -12,11 +12,15 @@ const bodies: Record<string, unknown> = {
   saveSource: { scheme: 'github', secret: 'a-secret-of-github' },
   saveConnection: { connector: 'crm', settings: { url: 'https://crm.test' }, secrets: { token: 'crm-1' } },
   addKey: { name: 'CI' },
+  retryRun: { version: 'newest' },
+  replayRun: { input: {} },
+  actOnRuns: { action: 'cancel', chain: 'orders', status: 'running' },
+  sendEvent: { name: 'paid', key: 1, data: {} },
 };
 
 const jsonEndpoints = endpoints.flatMap((item) => {
   const body = bodies[item.id];
-  const path = item.path.replace('/_/api/v1', '').replace('{name}', 'orders');
+  const path = item.path.replace('/_/api/v1', '').replace('{name}', 'orders').replace('{id}', 'run_1');
   return item.body === undefined || item.id === 'publishChain' ? [] : [{ ...item, path, body }];
 });
 

@@ -36,6 +36,7 @@ export const actionsOf =
     const context: ActionContext = {
       fetch: options.fetch ?? fetch,
       connection: openConnection(connector, credentials),
+      approvalLink: () => Promise.reject(new Error('no links here')),
       idempotencyKey: 'run:step:0',
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,

@@ -4,7 +4,7 @@
 
 import { env, exports } from 'cloudflare:workers';
 import { expect, inject, vi } from 'vitest';
-import type { RunAnswer } from '../../../src/runtime/run-object.ts';
+import type { RunAnswer } from '../../../src/runtime/answers.ts';
 import type { Env as GatewayEnv } from '../../../src/env.ts';
 import { objectOf } from '../../../src/runtime/accept.ts';
 

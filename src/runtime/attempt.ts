@@ -1,0 +1,186 @@
+/** One attempt of a step: begun, or taken from the journal, and settled. */
+
+import type { Drive } from './drive.ts';
+import { execute, type Attempt, type Outcome } from './execute.ts';
+import type { StepPlan } from '../core/chain/plan.ts';
+import { begin, failAttempt, park, respond, skip, succeed, unpark } from '../core/engine/engine.ts';
+import { keyOf } from '../core/engine/journal.ts';
+import { retryDelay } from '../core/engine/retry.ts';
+import type { Frame } from '../core/engine/state.ts';
+import { fault, FaultError, type Fault } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+
+/** Whether steps of before a restart are still to be taken from the journal. */
+export const isReplaying = (drive: Drive): boolean => (drive.recorded?.size ?? 0) > 0;
+
+/** Whether a frame starts nothing more. */
+export const isBlocked = (drive: Drive, frame: Frame): boolean =>
+  frame.fault !== undefined || (drive.stopping !== undefined && drive.compensation === undefined);
+
+/** Takes what the journal knows of a step instead of running it. False where it knows nothing. */
+export function replay(drive: Drive, frame: Frame, step: StepPlan): boolean {
+  const { run } = drive;
+  if (drive.recorded === undefined) return false;
+  const key = keyOf(frame, step);
+  const events = drive.recorded.get(key);
+  if (events === undefined || events[0]?.type === 'opened') return false;
+  drive.recorded.delete(key);
+  let attempt = 0;
+  let underWay = false;
+  for (const event of events) {
+    if (event.type === 'skipped') skip(frame, step);
+    else if ('at' in event) {
+      if (!underWay) attempt = begin(frame, step, event.at);
+      underWay = event.type === 'started' || event.type === 'waiting';
+      if (event.type === 'waiting') park(frame, step, event.wait);
+      else unpark(frame, step);
+      if (event.type === 'succeeded') {
+        if (event.response !== undefined) respond(run, event.response);
+        if (succeed(frame, step, attempt, event, event.at)) noteUndo(drive, frame, step, event.at);
+      }
+      if (event.type === 'failed') failAttempt(frame, step, attempt, event.fault, event.at, event.retryAt);
+    }
+  }
+  const wait = frame.steps[step.index]?.wait;
+  if (wait !== undefined) drive.waiting(drive, key, wait);
+  else if (underWay) settle(drive, frame, step, attempt, { kind: 'failed', fault: interrupted(step) });
+  return true;
+}
+
+/** The gateway stopped between intent and result. Only an effect that may be repeated is repeated. */
+function interrupted(step: StepPlan): Fault {
+  if (step.action.effect !== 'external' || step.retries.declared) {
+    return fault('step.interrupted', `The gateway stopped while the step ${step.path} was under way.`);
+  }
+  return fault(
+    'step.ambiguous',
+    `The gateway stopped while the step ${step.path} was under way, and ${step.action.name} may have taken effect. ` +
+      'Give the step `retries` if it may be repeated.',
+  );
+}
+
+export function start(drive: Drive, frame: Frame, step: StepPlan): void {
+  const { run, host, journal } = drive;
+  const startedAt = host.now();
+  const number = begin(frame, step, startedAt);
+  let controller: AbortController | undefined;
+  const attempt: Attempt = {
+    run,
+    frame,
+    step,
+    beforeEffect:
+      journal === undefined || step.pure
+        ? undefined
+        : () => {
+            journal.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
+            journal.flush();
+          },
+    // The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run.
+    signal: () => (journal === undefined ? undefined : (controller ??= new AbortController()).signal),
+  };
+  const result = execute(attempt, host);
+  if (!(result instanceof Promise)) {
+    settle(drive, frame, step, number, result);
+    return;
+  }
+  const giveUp = (reason: Fault): void => {
+    clearTimeout(timer);
+    drive.underWay.delete(giveUp);
+    controller?.abort(new FaultError(reason));
+    if (settle(drive, frame, step, number, { kind: 'failed', fault: reason })) drive.advance();
+  };
+  drive.underWay.add(giveUp);
+  const timeLeft = Math.min(step.timeoutMilliseconds, drive.deadline - startedAt);
+  const timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
+  void result.then((settled) => {
+    clearTimeout(timer);
+    drive.underWay.delete(giveUp);
+    if (settle(drive, frame, step, number, settled)) drive.advance();
+  });
+}
+
+const timeoutFault = (step: StepPlan): Fault =>
+  fault('step.timeout', `The step ${step.path} did not end within its timeout of ${step.timeoutMilliseconds} ms.`);
+
+/** Returns false for an attempt that is no longer under way: it was given up. */
+export function settle(drive: Drive, frame: Frame, step: StepPlan, attempt: number, result: Outcome): boolean {
+  const { host, journal } = drive;
+  const at = host.now();
+  if (result.kind === 'skipped') {
+    if (!skip(frame, step)) return false;
+    if (step.if?.deterministic === false) journal?.record({ type: 'skipped', step: keyOf(frame, step) });
+    return true;
+  }
+  if (result.kind === 'opened') {
+    const opened = drive.open(frame, step, result.params);
+    return opened === undefined || settle(drive, frame, step, attempt, opened);
+  }
+  if (result.kind === 'failed') return failed(drive, frame, step, attempt, result.fault);
+  const unfit = step.pure ? undefined : journal?.check(result.success.output);
+  if (unfit !== undefined) return failed(drive, frame, step, attempt, unfit);
+  if (!succeed(frame, step, attempt, result.success, at)) return false;
+  noteUndo(drive, frame, step, at);
+  if (!step.pure) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });
+  if (result.success.response !== undefined) {
+    respond(drive.run, result.success.response);
+    drive.changed(drive);
+  }
+  return true;
+}
+
+function noteUndo(drive: Drive, frame: Frame, step: StepPlan, at: number): void {
+  if (step.undo !== undefined) drive.run.undoable.push({ frame, step, at, undo: undefined });
+}
+
+function failed(drive: Drive, frame: Frame, step: StepPlan, attempt: number, reason: Fault): boolean {
+  const { run, journal, host } = drive;
+  const conclude = (again: unknown): boolean => {
+    const at = host.now();
+    const retryAt =
+      again === false || (isBlocked(drive, frame) && !isRepeatable(step, reason))
+        ? undefined
+        : nextAttempt(drive, frame, step, reason, at);
+    if (!failAttempt(frame, step, attempt, reason, at, retryAt)) return false;
+    if (!step.pure) {
+      const { detail: _private, ...shown } = reason;
+      journal?.record({ type: 'failed', step: keyOf(frame, step), at, fault: shown, ...(retryAt && { retryAt }) });
+    }
+    return true;
+  };
+  const { if: condition } = step.retries;
+  if (condition === undefined || !reason.retryable || reason.code === 'step.interrupted') return conclude(true);
+  const { code, message, data } = reason;
+  const scope = { ...frame.scope, error: { code, message, data: data ?? null, attempt } };
+  try {
+    const again = condition.evaluate(scope);
+    if (!(again instanceof Promise)) return conclude(Boolean(again));
+    again.then(
+      (value) => conclude(Boolean(value)) && drive.advance(),
+      () => conclude(false) && drive.advance(),
+    );
+    return run.status === 'running';
+  } catch {
+    // A condition that cannot be told is none that allows to repeat.
+    return conclude(false);
+  }
+}
+
+/** What may have taken effect and can be undone is repeated also in a run that fails. */
+const isRepeatable = (step: StepPlan, reason: Fault): boolean =>
+  reason.code === 'step.interrupted' && step.undo !== undefined;
+
+/** A crash of ours is no failure of the step: it uses up none of the author's retries. */
+function nextAttempt(drive: Drive, frame: Frame, step: StepPlan, reason: Fault, now: number): number | undefined {
+  const attempts = frame.steps[step.index]?.attempts ?? [];
+  if (attempts.length >= LIMITS.stepAttempts) return undefined;
+  if (reason.code === 'step.interrupted') return now;
+  const failures = attempts.filter((each) => each.fault?.code !== 'step.interrupted').length;
+  const delay = retryDelay(step.retries, reason, failures, drive.random());
+  return delay === undefined ? undefined : now + delay;
+}
+
+/** Settles a step that waits for something outside. False when it does not wait any more. */
+export function settleWaiting(drive: Drive, frame: Frame, step: StepPlan, result: Outcome): boolean {
+  const attempt = frame.steps[step.index]?.attempts.length ?? 0;
+  return unpark(frame, step) && settle(drive, frame, step, attempt, result);
+}

@@ -1,0 +1,58 @@
+/**
+ * Signed links to a decision: whoever has one may decide that step of that run, once.
+ *
+ * Guarantee: a link cannot be made or changed without a master key, and names the step, the run and, where
+ * it was made for somebody, whom. Accepted weakness: it is a bearer link; who forwards it, forwards the right.
+ */
+
+import { fromBase64, toBase64Url, utf8 } from './bytes.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
+
+export interface Decidable {
+  readonly run: string;
+  /** The step in the journal of the run. */
+  readonly step: number | string;
+  /** For whom the link was made. */
+  readonly to?: string;
+}
+
+export interface Links {
+  /** The token of a link: base64url of what it is for, a dot, its MAC. */
+  sign(what: Decidable): Promise<string>;
+  verify(token: string): Promise<Result<Decidable>>;
+}
+
+const PURPOSE = 'tidegate approval link 1\n';
+
+/** @param masterKeys as `TIDEGATE_MASTER_KEY`; the first signs, each verifies */
+export function createLinks(masterKeys: string | undefined): Result<Links> {
+  const secrets = (masterKeys ?? '')
+    .split(',')
+    .map((entry) => entry.trim().split(':')[1] ?? '')
+    .filter((secret) => secret !== '')
+    .reverse();
+  const [newest] = secrets;
+  if (newest === undefined) return fail('vault.closed', 'TIDEGATE_MASTER_KEY is not set, so no link can be signed.');
+  return ok({
+    async sign(what) {
+      const text = toBase64Url(utf8(JSON.stringify(what)));
+      const mac = await crypto.subtle.sign('HMAC', await keyOf(newest), utf8(PURPOSE + text));
+      return `${text}.${toBase64Url(new Uint8Array(mac))}`;
+    },
+    async verify(token) {
+      const [text = '', mac = '', ...rest] = token.split('.');
+      const bytes = fromBase64(mac, 'base64url');
+      if (bytes !== undefined && rest.length === 0) {
+        for (const secret of secrets) {
+          if (await crypto.subtle.verify('HMAC', await keyOf(secret), bytes, utf8(PURPOSE + text))) {
+            return ok(JSON.parse(new TextDecoder().decode(fromBase64(text, 'base64url'))) as Decidable);
+          }
+        }
+      }
+      return fail('auth.invalid', 'This link is not valid.');
+    },
+  });
+}
+
+const keyOf = (secret: string): Promise<CryptoKey> =>
+  crypto.subtle.importKey('raw', utf8(secret), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign', 'verify']);
