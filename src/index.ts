@@ -20,8 +20,9 @@ import {
   startRun,
   sweepRuns,
 } from './runtime/runs.ts';
+import { retentionMilliseconds } from './runtime/retention.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
-import { listRuns } from './store/runs.ts';
+import { listRuns, pruneRuns } from './store/runs.ts';
 
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
@@ -39,7 +40,8 @@ export default {
   /** Each minute, and when the gateway starts on one machine. */
   async scheduled(_event, env): Promise<void> {
     await scheduleAll(env, await reloadConfiguration(env));
-    await Promise.all([sweepRuns(env), schedulerOf(env).sweep()]);
+    const prunedBefore = Date.now() - retentionMilliseconds(env);
+    await Promise.all([sweepRuns(env), schedulerOf(env).sweep(), pruneRuns(env.DB, prunedBefore)]);
   },
 } satisfies ExportedHandler<Env>;
 

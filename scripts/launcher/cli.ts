@@ -14,7 +14,8 @@ const USAGE = `npm start -- [options]
   --no-samples      publish no sample chains
   --watch           build and restart when a source changes
 
-Variables: TIDEGATE_ADMIN_KEY, TIDEGATE_MASTER_KEY, TIDEGATE_EGRESS_ALLOW, TIDEGATE_RUN_SHARDS.`;
+Variables: TIDEGATE_ADMIN_KEY, TIDEGATE_MASTER_KEY, TIDEGATE_EGRESS_ALLOW, TIDEGATE_RUN_SHARDS,
+  TIDEGATE_URL, TIDEGATE_RETENTION_DAYS.`;
 
 const EXIT_MILLISECONDS = 5_000;
 

@@ -7,10 +7,12 @@ import { tablesOf, type HttpTarget } from './tables.ts';
 import type { Match } from './router.ts';
 import { inputOf } from '../core/chain/input.ts';
 import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
+import { recordOf } from '../core/engine/view.ts';
 import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { acceptAndWait, acceptRuns } from '../runtime/accept.ts';
+import { startFailureChain } from '../runtime/calls.ts';
 import {
   checkConfiguration,
   checkInBackground,
@@ -99,9 +101,14 @@ async function inline(
   const { answered, ended } = runInline(chain.plan, start, hostOf(env), Math.random);
   const run = answered instanceof Promise ? await answered : answered;
   if (ended instanceof Promise && run.status === 'running') {
-    ctx.waitUntil(ended.then((last) => recordInline(last, env, ctx)));
-  } else recordInline(run, env, ctx);
+    ctx.waitUntil(ended.then((last) => concluded(last, env, ctx)));
+  } else concluded(run, env, ctx);
   return responseOf(run);
+}
+
+function concluded(run: RunState, env: Env, ctx: ExecutionContext): void {
+  recordInline(run, env, ctx);
+  if (run.plan.onFailure !== undefined) ctx.waitUntil(startFailureChain(env, recordOf(run)));
 }
 
 function responseOf(run: RunState): Response {

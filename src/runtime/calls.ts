@@ -2,9 +2,10 @@
 
 import { acceptRuns, objectOf } from './accept.ts';
 import type { RunAnswer } from './answers.ts';
-import { currentConfiguration } from './configuration.ts';
+import { currentConfiguration, loadPlan } from './configuration.ts';
 import type { Outcome } from './execute.ts';
 import type { Parent } from './run-store.ts';
+import type { RunRecord } from '../core/engine/record.ts';
 import type { Wait } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -64,6 +65,25 @@ export function outcomeOf({ status, output, fault: reason, failure }: RunAnswer)
     ...(failure && { data: JSON.parse(failure) as unknown }),
   };
   return failed(fault('call.failed', `The called chain failed: ${message}`, { data }));
+}
+
+/** The trigger of runs that were started because another failed. */
+const FAILURE = 'failure';
+
+/** Starts the failure chain of a run that failed; doing so again starts nothing. */
+export async function startFailureChain(env: Env, run: RunRecord): Promise<void> {
+  const { id, chain, version, error, status, trigger } = run;
+  if (status !== 'failed' || trigger === FAILURE) return;
+  const { onFailure } = await loadPlan(env, chain, version);
+  if (onFailure === undefined) return;
+  const active = (await currentConfiguration(env)).chains.get(onFailure);
+  if (active === undefined) return console.error(`the failure chain ${onFailure} of ${chain} does not exist`);
+  const input = { run: id, chain, version, error: error ?? null, input: run.input ?? null };
+  const event = { type: 'chain', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
+  const key = `${id}:${FAILURE}`;
+  await acceptRuns(env, key, [
+    { chain: onFailure, version: active.version, trigger: FAILURE, event, input, dedupeKey: key },
+  ]);
 }
 
 const TRIES = 3;

@@ -11,7 +11,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { answerOf, hasAnswer, recordedAnswer, type RunAnswer } from './answers.ts';
-import { callChain, tellParent } from './calls.ts';
+import { callChain, startFailureChain, tellParent } from './calls.ts';
 import { loadPlan } from './configuration.ts';
 import { createDrive, stop, type Drive, type Journal } from './drive.ts';
 import type { Outcome } from './execute.ts';
@@ -91,7 +91,9 @@ export class RunObject extends DurableObject<Env> {
     for (const summary of this.#store.endedSince(this.#store.savedUntil())) {
       this.#summaries.note(summary);
       const row = this.#store.read(summary.id);
-      if (row?.parent !== undefined) this.#tellParent(row.parent, recordedAnswer(row.record ?? 'null'));
+      if (row?.record === undefined) continue;
+      if (row.parent !== undefined) this.#tellParent(row.parent, recordedAnswer(row.record));
+      if (summary.status === 'failed') this.#failed(JSON.parse(row.record) as RunRecord);
     }
     this.#wakeDue();
   }
@@ -430,7 +432,16 @@ export class RunObject extends DurableObject<Env> {
     if (run.status === 'running') return;
     this.#live.delete(id);
     if (drive.parent !== undefined) this.#tellParent(drive.parent, answerOf(run));
+    if (run.plan.onFailure !== undefined) this.#failed(recordOf(run));
     this.#startQueued();
+  }
+
+  #failed(record: RunRecord): void {
+    this.ctx.waitUntil(
+      startFailureChain(this.env, record).catch((thrown: unknown) => {
+        console.error(`the failure chain of run ${record.id} was not started`, thrown);
+      }),
+    );
   }
 
   #tellParent(parent: Parent, answer: RunAnswer): void {

@@ -102,6 +102,12 @@ function fits(value: unknown, bytes: number): boolean {
   return text.length * 3 <= bytes || (text.length <= bytes && new TextEncoder().encode(text).byteLength <= bytes);
 }
 
+/** Deletes runs that began before that time, a page at a time, so that no statement takes long. */
+export async function pruneRuns(db: D1Database, createdBefore: number): Promise<void> {
+  const page = 'delete from runs where id in (select id from runs where created_at < ? order by created_at limit 1000)';
+  await db.prepare(page).bind(createdBefore).run();
+}
+
 /**
  * Newest first. Runs that begin meanwhile neither shift nor repeat what the next page shows.
  * Fault `request.invalid` for a cursor that no page gave.

@@ -47,6 +47,7 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
   if (isReservedName(chain.name)) {
     issues.add('name', `The name "${chain.name}" is reserved in JavaScript; choose another.`);
   }
+  if (chain.onFailure === chain.name) issues.add('onFailure', 'A chain cannot be its own failure chain; name another.');
   const mode = modeOf(chain);
   const { steps } = compileGraph(chain.steps, {
     mode,
@@ -65,6 +66,7 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
     validateInput: compileInput(chain, issues),
     steps,
     undoes: steps.some(undoes),
+    onFailure: chain.onFailure,
     output: compileOutput(chain, issues),
     timeoutMilliseconds: runTimeout(chain, mode, steps, issues),
     document: document as Json,

@@ -276,6 +276,14 @@ export const chainSchema = v.pipe(
     output: v.optional(
       v.pipe(v.unknown(), v.description('Template of the result of the run, over all roots. Default: null.')),
     ),
+    onFailure: v.optional(
+      v.pipe(
+        kebabName,
+        v.description(
+          'The chain that is started when a run fails. Its input is `{ run, chain, version, error, input }`; it starts no further one when it fails itself.',
+        ),
+      ),
+    ),
     timeout: v.optional(
       duration(
         `The longest time of a run. Default: ${usual.inline} inline, ${usual.durable} durable; at most ${longest.inline} inline, ${longest.durable} durable.`,

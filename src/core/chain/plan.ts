@@ -99,6 +99,8 @@ export interface Plan {
   readonly output: Template | undefined;
   /** Whether any step has an `undo`. */
   readonly undoes: boolean;
+  /** The chain that is started when a run fails. */
+  readonly onFailure: string | undefined;
   readonly timeoutMilliseconds: number;
   /** The document that it was compiled from. */
   readonly document: Json;

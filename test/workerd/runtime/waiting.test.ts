@@ -185,6 +185,28 @@ describe('a chain that calls another', () => {
   });
 });
 
+it('a run that fails starts its failure chain, once, with what went wrong', async () => {
+  const mark = '/echo?mark=on-failure';
+  const { name: handler } = await durable({
+    tell: post(mark, { with: { url: upstream + mark, json: '{{ input }}' } }),
+    fail: { use: 'flow.fail', with: { message: 'also' } },
+  });
+  const id = await start(
+    { no: { use: 'flow.fail', with: { message: 'Sold out.' } } },
+    { n: 1 },
+    { onFailure: handler },
+  );
+  await expect.poll(() => receipts(mark)).toHaveLength(1);
+  const [receipt] = await receipts(mark);
+  expect(JSON.parse(receipt?.body ?? '')).toMatchObject({ run: id, error: { message: 'Sold out.' }, input: { n: 1 } });
+  const inline = await publish({
+    steps: { no: { use: 'flow.fail', with: { message: 'Inline.' } } },
+    onFailure: handler,
+  });
+  expect((await call(inline.route, {})).status).toBe(500);
+  await expect.poll(() => receipts(mark)).toHaveLength(2);
+});
+
 describe('control', () => {
   it('pauses a run, which starts nothing until it is resumed, also after a restart', async () => {
     const [first, second] = ['/delay/300?mark=pause-1', '/echo?mark=pause-2'];
