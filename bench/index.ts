@@ -1,8 +1,11 @@
-/** `npm run bench -- <inline|durable|expression>`: both sides in one run, a `RATIO` line at the end. */
+/** `npm run bench -- <name>`: both sides in one run where there are two, a `RATIO` line at the end. */
 
 const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   inline: async () => (await import('./inline.ts')).inline,
   durable: async () => (await import('./durable.ts')).durable,
+  fanout: async () => (await import('./fanout.ts')).fanout,
+  history: async () => (await import('./history.ts')).history,
+  burst: async () => (await import('./burst.ts')).burst,
   expression: async () => (await import('./expression.ts')).expression,
 };
 

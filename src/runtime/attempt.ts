@@ -1,7 +1,7 @@
 /** One attempt of a step: begun, or taken from the journal, and settled. */
 
 import type { Drive } from './drive.ts';
-import { execute, type Attempt, type Outcome } from './execute.ts';
+import { execute, type Attempt, type MaybePromise, type Outcome } from './execute.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { begin, failAttempt, park, respond, skip, succeed, unpark } from '../core/engine/engine.ts';
 import { keyOf } from '../core/engine/journal.ts';
@@ -64,39 +64,40 @@ export function start(drive: Drive, frame: Frame, step: StepPlan): void {
   const startedAt = host.now();
   const number = begin(frame, step, startedAt);
   let controller: AbortController | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const end = (outcome: Outcome): void => {
+    if (timer !== undefined) {
+      clearTimeout(timer);
+      drive.underWay.delete(giveUp);
+    }
+    if (settle(drive, frame, step, number, outcome) && !drive.advancing) drive.advance();
+  };
+  const giveUp = (reason: Fault): void => {
+    controller?.abort(new FaultError(reason));
+    end({ kind: 'failed', fault: reason });
+  };
+  const go = (outcome: MaybePromise<Outcome>): void => {
+    if (outcome instanceof Promise) {
+      if (timer === undefined) {
+        const timeLeft = Math.min(step.timeoutMilliseconds, drive.deadline - startedAt);
+        timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
+        drive.underWay.add(giveUp);
+      }
+      void outcome.then(go);
+    } else if (outcome.kind === 'ready') {
+      journal?.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
+      drive.perform(() => go(outcome.perform()));
+    } else end(outcome);
+  };
   const attempt: Attempt = {
     run,
     frame,
     step,
-    beforeEffect:
-      journal === undefined || step.pure
-        ? undefined
-        : () => {
-            journal.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
-            journal.flush();
-          },
+    intends: journal !== undefined && step.action.effect !== 'pure',
     // The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run.
     signal: () => (journal === undefined ? undefined : (controller ??= new AbortController()).signal),
   };
-  const result = execute(attempt, host);
-  if (!(result instanceof Promise)) {
-    settle(drive, frame, step, number, result);
-    return;
-  }
-  const giveUp = (reason: Fault): void => {
-    clearTimeout(timer);
-    drive.underWay.delete(giveUp);
-    controller?.abort(new FaultError(reason));
-    if (settle(drive, frame, step, number, { kind: 'failed', fault: reason })) drive.advance();
-  };
-  drive.underWay.add(giveUp);
-  const timeLeft = Math.min(step.timeoutMilliseconds, drive.deadline - startedAt);
-  const timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
-  void result.then((settled) => {
-    clearTimeout(timer);
-    drive.underWay.delete(giveUp);
-    if (settle(drive, frame, step, number, settled)) drive.advance();
-  });
+  go(execute(attempt, host));
 }
 
 const timeoutFault = (step: StepPlan): Fault =>
@@ -115,6 +116,7 @@ export function settle(drive: Drive, frame: Frame, step: StepPlan, attempt: numb
     const opened = drive.open(frame, step, result.params);
     return opened === undefined || settle(drive, frame, step, attempt, opened);
   }
+  if (result.kind === 'ready') throw new Error(`${step.path} was settled before it was performed`);
   if (result.kind === 'failed') return failed(drive, frame, step, attempt, result.fault);
   const unfit = step.pure ? undefined : journal?.check(result.success.output);
   if (unfit !== undefined) return failed(drive, frame, step, attempt, unfit);

@@ -57,7 +57,11 @@ export interface Drive extends DriveOptions {
   advancing: boolean;
   /** Something became ready in a frame that was looked at already. */
   again: boolean;
+  /** Effects of this turn, which begin once all their intents are written together. */
+  readonly effects: (() => void)[];
   advance(): void;
+  /** Does it when what was recorded is written. */
+  perform(effect: () => void): void;
   /** Carries out an action that steers the run; an outcome where there is nothing to wait for. */
   open(frame: Frame, step: StepPlan, params: unknown): Outcome | undefined;
 }
@@ -67,12 +71,20 @@ export function createDrive(options: DriveOptions): Drive {
     ...options,
     underWay: new Set(),
     items: new Map(),
+    effects: [],
     stopping: undefined,
     compensation: undefined,
     paused: false,
     advancing: false,
     again: false,
     advance: () => advance(drive),
+    perform: (effect) => {
+      if (drive.advancing) drive.effects.push(effect);
+      else {
+        drive.journal?.flush();
+        effect();
+      }
+    },
     open: (frame, step, params) => {
       if (step.action.control === 'each') return openFan(drive, frame, step, params);
       return (step.action.control === 'wait' ? beginWait : beginCall)(drive, frame, step, params);
@@ -105,6 +117,7 @@ export function advance(drive: Drive): void {
     const concluded = outcome(run);
     if (concluded === 'complete') complete(drive);
     else if (concluded === 'failed') next = compensate(drive, advanceFrame, fail) ?? next;
+    performAll(drive);
   } while (drive.again && run.status === 'running');
   drive.advancing = false;
   // A run that leaves the memory is on disk before.
@@ -112,6 +125,14 @@ export function advance(drive: Drive): void {
   if (run.status !== 'running') return;
   if (drive.paused && drive.underWay.size === 0) drive.sleep(drive, Infinity);
   else if (next !== undefined) drive.sleep(drive, run.fault === undefined ? Math.min(next, drive.deadline) : next);
+}
+
+function performAll(drive: Drive): void {
+  if (drive.effects.length === 0) return;
+  drive.journal?.flush();
+  for (const effect of drive.effects.splice(0)) effect();
+  // Those that gave their result at once may have made others ready.
+  drive.again = true;
 }
 
 const earlier = (a: number | undefined, b: number | undefined): number | undefined =>

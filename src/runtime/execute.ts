@@ -12,24 +12,26 @@ import type { Success } from '../core/engine/engine.ts';
 import type { Frame, RunResponse, RunState } from '../core/engine/state.ts';
 import { isObject } from '../core/json.ts';
 
+export type MaybePromise<T> = T | Promise<T>;
+
 export type Outcome =
   | { readonly kind: 'succeeded'; readonly success: Success }
   | { readonly kind: 'skipped' }
   /** It waits for other steps, an event or another run; its parameters are checked. */
   | { readonly kind: 'opened'; readonly params: unknown }
+  /** All is checked and the effect can begin, once its intent is on disk. */
+  | { readonly kind: 'ready'; perform(): MaybePromise<Outcome> }
   | { readonly kind: 'failed'; readonly fault: Fault };
 
 export interface Attempt {
   readonly run: RunState;
   readonly frame: Frame;
   readonly step: StepPlan;
-  /** Called once, right before the action, where it may have an effect. */
-  readonly beforeEffect: (() => void) | undefined;
+  /** Stop before the action, as `ready`: its intent is written first. */
+  readonly intends: boolean;
   /** Aborts when the attempt is given up. Made only when an action asks for it; none in an inline run. */
   readonly signal: () => AbortSignal | undefined;
 }
-
-type MaybePromise<T> = T | Promise<T>;
 
 /** Actions that the driver carries out itself. */
 const OPENED: ReadonlySet<string | undefined> = new Set(['each', 'wait', 'call']);
@@ -43,8 +45,12 @@ function then<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>)
 
 /** Never throws and never rejects: whatever goes wrong is the outcome. */
 export function execute(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
+  return guarded(() => attempted(attempt, host));
+}
+
+function guarded(work: () => MaybePromise<Outcome>): MaybePromise<Outcome> {
   try {
-    const result = attempted(attempt, host);
+    const result = work();
     return result instanceof Promise ? result.catch((thrown: unknown) => failed(faultOf(thrown))) : result;
   } catch (thrown) {
     return failed(faultOf(thrown));
@@ -73,9 +79,11 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
     if (OPENED.has(step.action.control)) return { kind: 'opened', params: params.value };
     return then(host.open(step.connection, step.action), (connection) => {
       if (!connection.ok) return failed(connection.fault);
-      attempt.beforeEffect?.();
-      const context = actionContext(attempt, host, connection.value);
-      return then(action.run(params.value, context), (result) => outcomeOf(step, result));
+      const perform = (): MaybePromise<Outcome> => {
+        const context = actionContext(attempt, host, connection.value);
+        return then(action.run(params.value, context), (result) => outcomeOf(step, result));
+      };
+      return attempt.intends ? { kind: 'ready', perform: () => guarded(perform) } : perform();
     });
   });
 }

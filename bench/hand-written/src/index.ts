@@ -64,6 +64,11 @@ app.post('/bench/durable', async (c) => {
   return c.json(await c.env.RUNS.getByName('runs').run(crypto.randomUUID(), input.n));
 });
 
+app.post('/bench/fanout', async (c) => {
+  const input = await c.req.json<{ items: number[] }>();
+  return c.json(await c.env.RUNS.getByName('runs').each(crypto.randomUUID(), input.items));
+});
+
 /** Three steps in a warm object: the run, its intents and its results on disk, as few writes as it takes. */
 export class Runs extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
@@ -87,6 +92,22 @@ export class Runs extends DurableObject<Env> {
     const [a = 0, b = 0, c = 0] = results;
     sql.exec('update runs set ended = ?, output = ? where id = ?', Date.now(), JSON.stringify({ a, b, c }), id);
     return { a, b, c };
+  }
+
+  /** Each item a result on disk, one row for each. */
+  async each(id: string, items: readonly number[]): Promise<{ sum: number }> {
+    const { sql } = this.ctx.storage;
+    sql.exec('insert into runs (id, input) values (?, ?)', id, JSON.stringify({ items }));
+    const results = await Promise.all(
+      items.map(async (item, index) => {
+        const value = await Promise.resolve(item * 2);
+        sql.exec('insert into journal values (?, ?, ?)', id, index, JSON.stringify(value));
+        return value;
+      }),
+    );
+    const sum = results.reduce((total, value) => total + value, 0);
+    sql.exec('update runs set ended = ?, output = ? where id = ?', Date.now(), JSON.stringify({ sum }), id);
+    return { sum };
   }
 }
 
