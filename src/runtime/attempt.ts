@@ -83,7 +83,7 @@ export function start(drive: Drive, frame: Frame, step: StepPlan): void {
         timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
         drive.underWay.add(giveUp);
       }
-      void outcome.then(go);
+      void outcome.then((settled) => (drive.gather === undefined ? go(settled) : drive.gather(() => go(settled))));
     } else if (outcome.kind === 'ready') {
       journal?.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
       drive.perform(() => go(outcome.perform()));

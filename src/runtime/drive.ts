@@ -38,6 +38,8 @@ export interface DriveOptions {
   changed(drive: Drive): void;
   /** Nothing can go on before this instant; the driver calls {@link advance} then. */
   sleep(drive: Drive, until: number): void;
+  /** Does work whose result will be written, together with that of other runs where this saves writes. */
+  readonly gather: ((work: () => void) => void) | undefined;
   /** A step waits for something outside; called again for it after a restart. */
   waiting(drive: Drive, key: StepKey, wait: Wait): void;
   /** What the journal knows of steps that the engine has not come to again after a restart. */

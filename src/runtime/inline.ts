@@ -25,6 +25,7 @@ export function runInline(plan: Plan, start: RunStart, host: ActionHost, random:
     host,
     random,
     journal: undefined,
+    gather: undefined,
     recorded: undefined,
     deadline: start.event.receivedAt + plan.timeoutMilliseconds,
     changed: () => {

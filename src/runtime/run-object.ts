@@ -27,6 +27,8 @@ import {
 } from './run-store.ts';
 import { retentionMilliseconds } from './retention.ts';
 import { Summaries } from './summaries.ts';
+import { Turns } from './turns.ts';
+import { Waiters } from './waiters.ts';
 import { deliver } from './waits.ts';
 import type { Plan, StepPlan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
@@ -37,12 +39,6 @@ import { recordOf, summaryOf } from '../core/engine/view.ts';
 import { fault, faultOf } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
-
-/** A run that has arrived in this turn and is not on disk yet. */
-interface Arrival {
-  readonly run: AcceptedRun;
-  failure: unknown;
-}
 
 /** What is known of a run that is not in memory. */
 interface Parked {
@@ -69,18 +65,17 @@ export class RunObject extends DurableObject<Env> {
   readonly #queue: string[] = [];
   /** Runs on disk that wait for a time, for something from outside, or for their plan. */
   readonly #parked = new Map<string, Parked>();
-  readonly #arrivals = new Map<string, Arrival>();
-  readonly #waiters = new Map<string, Set<(run: RunState) => void>>();
-  /** The write of the runs that arrived last, until it is on disk. */
-  #syncing: Promise<void> | undefined;
-  /** The write after that. */
-  #turn: Promise<void> | undefined;
+  /** Runs that have arrived and are not on disk yet. */
+  readonly #arriving = new Set<string>();
+  readonly #waiters = new Waiters();
+  readonly #turns: Turns;
   #alarmAt: number | undefined;
   #prunedAt = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = openRunStore(ctx.storage);
+    this.#turns = new Turns(() => ctx.storage.sync());
     this.#summaries = new Summaries(env.DB, (startedAt) => this.#store.setSavedUntil(startedAt));
     this.#recover();
   }
@@ -100,40 +95,47 @@ export class RunObject extends DurableObject<Env> {
 
   /** Resolves when the runs are written. Those that arrive while the disk is busy share the next write. */
   async accept(runs: readonly AcceptedRun[]): Promise<readonly { id: string; duplicate: boolean }[]> {
+    let written: Promise<void> | undefined;
+    let failure: unknown;
     const accepted = runs.map((run) => {
-      const duplicate = this.#knows(run.id);
-      if (!duplicate) this.#arrivals.set(run.id, { run, failure: undefined });
-      return { id: run.id, duplicate, arrival: this.#arrivals.get(run.id) };
+      const { id } = run;
+      const duplicate = this.#knows(id);
+      // Nobody is told of a run that is not written, neither by its first delivery nor by its second.
+      if (!duplicate) {
+        this.#arriving.add(id);
+        written = this.#turns.do(() => (failure ??= this.#arrive(run)));
+      } else if (this.#arriving.has(id)) written = this.#turns.do(() => {});
+      return { id, duplicate };
     });
-    if (this.#syncing === undefined) this.#takeArrivals();
-    else await (this.#turn ??= this.#syncing.then(() => this.#takeArrivals()));
-    for (const { arrival } of accepted) if (arrival?.failure !== undefined) throw arrival.failure;
-    return accepted.map(({ id, duplicate }) => ({ id, duplicate }));
+    await written;
+    failure ??= accepted.find(({ id }) => !this.#knows(id)) && new Error('the run could not be written');
+    if (failure !== undefined) throw failure;
+    return accepted;
+  }
+
+  /** What went wrong where the run is not on disk. */
+  #arrive(run: AcceptedRun): unknown {
+    this.#arriving.delete(run.id);
+    const failure = this.#attempt(run.id, () => this.#take(run));
+    this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
+    return this.#store.has(run.id) ? undefined : failure;
   }
 
   #knows(id: string): boolean {
-    return this.#arrivals.has(id) || this.#live.has(id) || this.#parked.has(id) || this.#store.has(id);
+    return this.#arriving.has(id) || this.#live.has(id) || this.#parked.has(id) || this.#store.has(id);
   }
 
-  #takeArrivals(): void {
-    this.#turn = undefined;
-    const arrivals = [...this.#arrivals.values()];
-    this.#arrivals.clear();
-    for (const arrival of arrivals) {
-      try {
-        this.#take(arrival.run);
-      } catch (thrown) {
-        // The others of this turn are not its fault; and what is on disk is taken up by the next sweep.
-        const { id } = arrival.run;
-        this.#live.delete(id);
-        if (this.#store.has(id)) this.#parked.set(id, { wakeAt: 0, paused: false });
-        else arrival.failure = thrown;
-      }
+  /** The other runs of a turn are not to suffer from one that cannot be written; the next sweep takes it up. */
+  #attempt(id: string, work: () => void): unknown {
+    try {
+      work();
+      return undefined;
+    } catch (thrown) {
+      console.error(`run ${id} could not go on`, thrown);
+      this.#live.delete(id);
+      if (this.#store.has(id)) this.#parked.set(id, { wakeAt: 0, paused: false });
+      return thrown;
     }
-    this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
-    const synced = (): void => void (this.#syncing = undefined);
-    // A write that fails resets the object.
-    this.#syncing = this.ctx.storage.sync().then(synced, synced);
   }
 
   /** Drives a run that just arrived; its first turn and its row are one write. */
@@ -155,7 +157,7 @@ export class RunObject extends DurableObject<Env> {
   async acceptAndWait(run: AcceptedRun, waitMilliseconds: number): Promise<RunAnswer | undefined> {
     if (this.#knows(run.id)) return this.wait(run.id, waitMilliseconds);
     // Before it is accepted: a run of steps that need not wait ends within `accept`.
-    const answer = this.#answer(run.id, waitMilliseconds);
+    const answer = this.#waiters.add(run.id, waitMilliseconds);
     await this.accept([run]);
     return answer;
   }
@@ -164,28 +166,11 @@ export class RunObject extends DurableObject<Env> {
   async wait(id: string, waitMilliseconds: number): Promise<RunAnswer | undefined> {
     const live = this.#live.get(id)?.run;
     if (live !== undefined && hasAnswer(live)) return answerOf(live);
-    if (live === undefined && !this.#arrivals.has(id) && !this.#parked.has(id)) {
+    if (live === undefined && !this.#arriving.has(id) && !this.#parked.has(id)) {
       const row = this.#store.read(id);
       return row?.record === undefined ? undefined : recordedAnswer(row.record);
     }
-    return this.#answer(id, waitMilliseconds);
-  }
-
-  #answer(id: string, waitMilliseconds: number): Promise<RunAnswer | undefined> {
-    const waiters = this.#waiters.get(id) ?? new Set();
-    this.#waiters.set(id, waiters);
-    return new Promise((resolve) => {
-      const answered = (run: RunState): void => {
-        clearTimeout(timer);
-        resolve(answerOf(run));
-      };
-      const timer = setTimeout(() => {
-        waiters.delete(answered);
-        if (waiters.size === 0) this.#waiters.delete(id);
-        resolve(undefined);
-      }, waitMilliseconds);
-      waiters.add(answered);
-    });
+    return this.#waiters.add(id, waitMilliseconds);
   }
 
   /** The record as JSON text; null for an unknown id. */
@@ -327,7 +312,7 @@ export class RunObject extends DurableObject<Env> {
    * @param first done instead of driving it on
    */
   async #open(id: string, first: (drive: Live) => void = (drive) => drive.advance()): Promise<Live | undefined> {
-    if (this.#arrivals.has(id)) await this.#turn;
+    if (this.#arriving.has(id)) await this.#turns.do(() => {});
     const live = this.#live.get(id);
     if (live !== undefined) return live;
     const row = this.#store.read(id);
@@ -381,6 +366,7 @@ export class RunObject extends DurableObject<Env> {
       journal,
       recorded: events.length === 0 ? undefined : byStep(events),
       deadline: createdAt + plan.timeoutMilliseconds,
+      gather: (work) => void this.#turns.do(() => void this.#attempt(start.id, work)),
       changed: () => this.#changed(live),
       sleep: (_drive, until) => this.#sleep(live, until),
       waiting: (_drive, step, wait) => this.#waiting(live, step, wait),
@@ -427,8 +413,7 @@ export class RunObject extends DurableObject<Env> {
     const { id } = run.start;
     this.#summaries.note(summaryOf(run));
     if (!hasAnswer(run)) return;
-    for (const answered of this.#waiters.get(id) ?? []) answered(run);
-    this.#waiters.delete(id);
+    this.#waiters.answer(run);
     if (run.status === 'running') return;
     this.#live.delete(id);
     if (drive.parent !== undefined) this.#tellParent(drive.parent, answerOf(run));

@@ -155,6 +155,7 @@ export function drive(plan: Plan, options: DriveOptions = {}): Driven {
     changed: () => {},
     sleep: (self, until) => void setTimeout(advance, Math.max(0, until - Date.now()), self),
     waiting: () => {},
+    gather: undefined,
   });
   advance(driven);
   return {
