@@ -1,14 +1,18 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
+const TIMEOUT_MILLISECONDS = 60_000;
+
 /**
  * unit: pure code, in Node. workerd: storage, objects and drivers, in the real runtime and against real
  * servers. system: the gateway as a process, as `npm start` runs it.
+ *
+ * The timeouts are far above what a test takes: a busy machine must not decide.
  */
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: TIMEOUT_MILLISECONDS } },
       {
         plugins: [
           cloudflareTest({
@@ -29,6 +33,8 @@ export default defineConfig({
           include: ['test/workerd/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           setupFiles: ['test/support/migrate.ts'],
+          testTimeout: TIMEOUT_MILLISECONDS,
+          expect: { poll: { timeout: 20_000 } },
         },
       },
       {
