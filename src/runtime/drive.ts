@@ -5,7 +5,7 @@
 
 import type { ActionHost } from './action-context.ts';
 import { isBlocked, isReplaying, replay, start } from './attempt.ts';
-import type { Outcome } from './execute.ts';
+import { isTrue, type Outcome } from './execute.ts';
 import { advanceItem, openFan, type Item } from './fan-out.ts';
 import { compensate, type Compensation } from './undo.ts';
 import { beginCall, beginWait, timeUp } from './waits.ts';
@@ -103,7 +103,7 @@ export function advance(drive: Drive): void {
     drive.again = true;
     return;
   }
-  resumeStopping(drive);
+  restore(drive);
   if (run.fault === undefined && drive.stopping === undefined && host.now() >= drive.deadline) {
     const reason = `The run did not end within its timeout of ${run.plan.timeoutMilliseconds} ms.`;
     stop(drive, fault('run.timeout', reason));
@@ -157,6 +157,7 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
     if (isTimeUp(frame, step)) timeUp(drive, frame, step);
     else if (isPassedBy(frame, step)) skip(frame, step);
     else if (replay(drive, frame, step)) continue;
+    else if (replaying && isLeftOut(frame, step)) skip(frame, step);
     else if (drive.paused && !(replaying && step.pure)) held.push(step.index);
     else if (mayStart(drive, frame, step, replaying)) start(drive, frame, step);
   }
@@ -171,6 +172,17 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
 function mayStart(drive: Drive, frame: Frame, step: StepPlan, replaying: boolean): boolean {
   if (!isBlocked(drive, frame) || (replaying && step.pure)) return true;
   return step.undo !== undefined && frame.steps[step.index]?.attempts.at(-1)?.fault?.code === 'step.interrupted';
+}
+
+/** By its `if`, which no journal holds where it can be told again. */
+function isLeftOut(frame: Frame, { if: condition, pure }: StepPlan): boolean {
+  if (pure || condition?.deterministic !== true) return false;
+  try {
+    const value = condition.evaluate(frame.scope);
+    return !(value instanceof Promise) && !isTrue(value);
+  } catch {
+    return false;
+  }
 }
 
 function complete(drive: Drive): void {
@@ -220,6 +232,7 @@ function ended(drive: Drive): void {
 export function stop(drive: Drive, reason: Fault): void {
   const { run, host, journal } = drive;
   if (run.status !== 'running') return;
+  restore(drive);
   if (run.plan.undoes && journal !== undefined) {
     if (isBlocked(drive, run)) return;
     const { detail: _private, ...shown } = reason;
@@ -237,10 +250,25 @@ export function stop(drive: Drive, reason: Fault): void {
   ended(drive);
 }
 
-/** A run that was stopping when the gateway stopped goes on stopping. */
-function resumeStopping(drive: Drive): void {
-  const [event] = drive.recorded?.get('run') ?? [];
-  if (event?.type !== 'stopping') return;
-  drive.recorded?.delete('run');
-  drive.stopping = event.fault;
+/**
+ * Brings back what the journal knows before anything else is decided: also a run that is stopped or has no
+ * time left shows what it has done, and one that was stopping goes on stopping.
+ */
+function restore(drive: Drive): void {
+  const { run, paused, recorded } = drive;
+  if (recorded === undefined || drive.advancing || run.status !== 'running' || !isReplaying(drive)) return;
+  const [event] = recorded.get('run') ?? [];
+  if (event?.type === 'stopping') {
+    recorded.delete('run');
+    drive.stopping = event.fault;
+  }
+  drive.advancing = true;
+  drive.paused = true;
+  for (let before = Infinity; recorded.size < before;) {
+    before = recorded.size;
+    advanceFrame(drive, run);
+    for (const item of drive.items.values()) advanceItem(drive, item, advanceFrame);
+  }
+  drive.paused = paused;
+  drive.advancing = false;
 }

@@ -64,7 +64,7 @@ function attempted(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
 }
 
 /** JSONata's `$boolean` for what a condition usually gives. */
-function isTrue(value: unknown): boolean {
+export function isTrue(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(isTrue);
   return isObject(value) ? Object.keys(value).length > 0 : Boolean(value);
 }

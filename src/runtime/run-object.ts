@@ -76,7 +76,7 @@ export class RunObject extends DurableObject<Env> {
     super(ctx, env);
     this.#store = openRunStore(ctx.storage);
     this.#turns = new Turns(() => ctx.storage.sync());
-    this.#summaries = new Summaries(env.DB, (startedAt) => this.#store.setSavedUntil(startedAt));
+    this.#summaries = new Summaries(env.DB, this.#store);
     this.#recover();
   }
 
@@ -191,7 +191,9 @@ export class RunObject extends DurableObject<Env> {
     const live = this.#live.get(id);
     if (live !== undefined) stop(live, reason);
     const drive = live ?? (await this.#open(id, (opened) => stop(opened, reason)));
-    return drive === undefined ? 'ended' : 'cancelled';
+    if (drive !== undefined) return 'cancelled';
+    if (this.#store.read(id)?.endedAt === undefined) throw new Error(`the run ${id} cannot be opened now; try again`);
+    return 'ended';
   }
 
   /** How a run began and what its journal holds; for a run that is to be repeated. */
@@ -264,7 +266,12 @@ export class RunObject extends DurableObject<Env> {
     this.#alarmAt = undefined;
     await this.sweep();
     // Set inside its own handler, an alarm in the past would be lost.
-    if (this.#live.size > 0 || this.#queue.length > 0) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
+    const now = Date.now();
+    // One whose plan could not be loaded is neither live nor queued.
+    const isDue = ({ wakeAt, paused }: Parked): boolean => !paused && wakeAt <= now;
+    if (this.#live.size > 0 || this.#queue.length > 0 || [...this.#parked.values()].some(isDue)) {
+      this.#armAlarm(now + LIMITS.runLeaseMilliseconds);
+    }
   }
 
   /** Brings D1's summaries up to date; lists call it first, so that they show what has just happened. */

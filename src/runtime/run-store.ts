@@ -84,6 +84,8 @@ export interface RunStore {
   prune(endedBefore: number): number;
   savedUntil(): number;
   setSavedUntil(milliseconds: number): void;
+  /** A clock that never goes back, so that no run ends before what is saved already. */
+  notBefore(milliseconds: number): number;
 }
 
 const SCHEMA = `
@@ -125,7 +127,10 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
   }
   let savedUntil = metaOf('saved_until');
   let savedUntilOnDisk = savedUntil;
+  let latest = savedUntil;
+  const notBefore = (milliseconds: number): number => (latest = Math.max(latest, milliseconds));
   return {
+    notBefore,
     has: (id) => sql.exec('select 1 from runs where id = ?', id).toArray().length > 0,
     read: (id) => {
       const row = sql.exec('select * from runs where id = ?', id).toArray()[0];
@@ -141,8 +146,8 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
         .exec('select record from runs where ended_at >= ?', milliseconds)
         .toArray()
         .map((row) => summaryOfRecord(String(row['record']))),
-    create: (run) => createJournal(sql, run),
-    resume: (id) => resumeJournal(sql, id),
+    create: (run) => createJournal(sql, run, notBefore),
+    resume: (id) => resumeJournal(sql, id, notBefore),
     setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
     setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
     addWait: (event, key, run, step) =>
@@ -213,13 +218,16 @@ interface Place {
   sequence: number;
 }
 
-function createJournal(sql: SqlStorage, run: AcceptedRun): Journal {
+type NotBefore = RunStore['notBefore'];
+
+function createJournal(sql: SqlStorage, run: AcceptedRun, notBefore: NotBefore): Journal {
   const values = [run.id, run.chain, run.version, run.start, run.receivedAt];
   const journal = journalOf(
     sql,
     run.id,
     { stored: false, length: run.start.length, sequence: 0 },
     {
+      notBefore,
       insert: (events) =>
         void sql.exec(
           'insert into runs (id, chain, version, start, created_at, events) values (?, ?, ?, ?, ?, ?)',
@@ -239,7 +247,11 @@ function createJournal(sql: SqlStorage, run: AcceptedRun): Journal {
   return journal;
 }
 
-function resumeJournal(sql: SqlStorage, id: string): { readonly events: StepEvent[]; readonly journal: Journal } {
+function resumeJournal(
+  sql: SqlStorage,
+  id: string,
+  notBefore: NotBefore,
+): { readonly events: StepEvent[]; readonly journal: Journal } {
   const [own] = sql.exec('select events, length(start) as size from runs where id = ?', id).toArray();
   const rows = sql.exec('select sequence, events from journal where run = ? order by sequence', id).toArray();
   const text = String(own?.['events'] ?? '');
@@ -251,16 +263,17 @@ function resumeJournal(sql: SqlStorage, id: string): { readonly events: StepEven
   };
   return {
     events: lines.flatMap((line) => (line === '' ? [] : (JSON.parse(line) as StepEvent[]))),
-    journal: journalOf(sql, id, place, { insert: () => {}, insertEnded: () => {} }),
+    journal: journalOf(sql, id, place, { notBefore, insert: () => {}, insertEnded: () => {} }),
   };
 }
 
 interface Inserts {
+  readonly notBefore: NotBefore;
   insert(events: string): void;
   insertEnded(endedAt: number, record: string): void;
 }
 
-function journalOf(sql: SqlStorage, id: string, place: Place, { insert, insertEnded }: Inserts): Journal {
+function journalOf(sql: SqlStorage, id: string, place: Place, inserts: Inserts): Journal {
   let pending: StepEvent[] = [];
   const append = (events: string): void => {
     // A row is written as a whole, so a long one would be written over and over.
@@ -273,7 +286,7 @@ function journalOf(sql: SqlStorage, id: string, place: Place, { insert, insertEn
     if (!place.stored) {
       const events = pending.length === 0 ? '' : JSON.stringify(pending);
       const fitting = place.length + events.length <= LIMITS.runRowCharacters;
-      insert(fitting ? events : '');
+      inserts.insert(fitting ? events : '');
       place.stored = true;
       if (fitting) {
         place.length += events.length;
@@ -299,13 +312,13 @@ function journalOf(sql: SqlStorage, id: string, place: Place, { insert, insertEn
       );
     },
     end: (run) => {
-      const endedAt = run.endedAt ?? 0;
+      const endedAt = inserts.notBefore(run.endedAt ?? 0);
       const { record, whole } = recordText(run);
       // The record of a run that succeeded says how its last steps ended; nothing will take it up again.
       if (whole && run.status === 'succeeded') pending = [];
       else flush();
       if (place.stored) sql.exec('update runs set ended_at = ?, record = ? where id = ?', endedAt, record, id);
-      else insertEnded(endedAt, record);
+      else inserts.insertEnded(endedAt, record);
       place.stored = true;
     },
   };

@@ -1,19 +1,20 @@
 /** Tells D1 of runs, in batches, after the fact. */
 
+import type { RunStore } from './run-store.ts';
 import type { RunSummary } from '../core/engine/record.ts';
 import { LIMITS } from '../core/limits.ts';
 import { saveRuns } from '../store/runs.ts';
 
 export class Summaries {
   readonly #db: D1Database;
-  readonly #saved: (startedAt: number) => void;
+  readonly #progress: Pick<RunStore, 'notBefore' | 'setSavedUntil'>;
   readonly #unsaved = new Map<string, RunSummary>();
   #saving: Promise<void> | undefined;
 
-  /** @param saved called with the time up to which everything is in D1 */
-  constructor(db: D1Database, saved: (startedAt: number) => void) {
+  /** @param progress is told up to when everything is in D1 */
+  constructor(db: D1Database, progress: Pick<RunStore, 'notBefore' | 'setSavedUntil'>) {
     this.#db = db;
-    this.#saved = saved;
+    this.#progress = progress;
   }
 
   note(summary: RunSummary): void {
@@ -29,14 +30,14 @@ export class Summaries {
 
   async #saveNow(): Promise<void> {
     const batch = [...this.#unsaved.values()];
-    const startedAt = Date.now();
+    const startedAt = this.#progress.notBefore(Date.now());
     this.#unsaved.clear();
     try {
       await saveRuns(
         this.#db,
         batch.map((summary) => ({ summary })),
       );
-      this.#saved(startedAt);
+      this.#progress.setSavedUntil(startedAt);
     } catch (thrown) {
       for (const summary of batch) if (!this.#unsaved.has(summary.id)) this.#unsaved.set(summary.id, summary);
       console.error('run summaries could not be saved', thrown);
