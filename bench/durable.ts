@@ -6,8 +6,8 @@
 import { compare, startSides } from './support/sides.ts';
 import { call } from '../scripts/launcher/api.ts';
 
-/** `$millis()` makes a step worth journaling, so that all three results are written. */
-const step = (value: string): unknown => ({ use: 'data.map', with: { value, at: '{{ $millis() }}' } });
+/** `$random()` makes a step worth journaling, so that all three results are written. */
+const step = (value: string): unknown => ({ use: 'data.map', with: { value, at: '{{ $random() }}' } });
 
 const chain = {
   name: 'bench-durable',

@@ -16,8 +16,8 @@ const chain = {
       with: {
         in: '{{ input.items }}',
         concurrency: 100,
-        // `$millis()` makes a result worth journaling.
-        steps: { double: { use: 'data.map', with: { value: '{{ item * 2 }}', at: '{{ $millis() }}' } } },
+        // `$random()` makes a result worth journaling.
+        steps: { double: { use: 'data.map', with: { value: '{{ item * 2 }}', at: '{{ $random() }}' } } },
         output: '{{ steps.double.value }}',
       },
     },

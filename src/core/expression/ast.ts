@@ -35,7 +35,8 @@ export function* nodesOf(node: Node): Generator<Node> {
   }
 }
 
-const NONDETERMINISTIC: ReadonlySet<unknown> = new Set(['now', 'millis', 'random', 'shuffle']);
+/** `$now` and `$millis` are not among them: a run has one time, which its row keeps. */
+const NONDETERMINISTIC: ReadonlySet<unknown> = new Set(['random', 'shuffle']);
 
 /** A built-in can only be reached through a variable of its name, also by an alias. */
 export function isDeterministic(root: Node): boolean {

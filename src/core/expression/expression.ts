@@ -2,7 +2,7 @@
 
 import { isDeterministic, referencedRoots, referencedSteps } from './ast.ts';
 import { libraryFault, parseExpression } from './library.ts';
-import { compileNative, UNSURE } from './native.ts';
+import { compileNative, nowOf, UNSURE } from './native.ts';
 import { fail, ok, type Result } from '../errors.ts';
 import { isObject } from '../json.ts';
 import { LIMITS } from '../limits.ts';
@@ -57,11 +57,4 @@ export function compileExpression(source: string): Result<CompiledExpression> {
       return value === UNSURE ? byLibrary(input, bindings) : value;
     },
   });
-}
-
-/** The run's own time, for `$now` and `$millis`. */
-function nowOf(input: unknown): number | undefined {
-  const run = isObject(input) ? input['run'] : undefined;
-  const now = isObject(run) ? run['now'] : undefined;
-  return typeof now === 'number' ? now : undefined;
 }

@@ -6,6 +6,7 @@
  */
 
 import type { Node } from './ast.ts';
+import { isObject } from '../json.ts';
 
 export const UNSURE = Symbol('unsure');
 
@@ -353,10 +354,27 @@ const BUILT_INS: Readonly<Record<string, BuiltIn>> = {
   'min/1': numbers((list) => list.reduce((least, item) => Math.min(least, item))),
 };
 
+/** The run's own time, which a replay sees again; the library's where there is no run. */
+export function nowOf(scope: unknown): number | undefined {
+  const run = isObject(scope) ? scope['run'] : undefined;
+  const now = isObject(run) ? run['now'] : undefined;
+  return typeof now === 'number' ? now : undefined;
+}
+
+const OF_THE_RUN: Readonly<Record<string, Native>> = {
+  'millis/0': (scope) => nowOf(scope) ?? UNSURE,
+  'now/0': (scope) => {
+    const now = nowOf(scope);
+    return now === undefined ? UNSURE : new Date(now).toISOString();
+  },
+  'random/0': () => Math.random(),
+};
+
 function compileFunction(node: Node): Native | undefined {
   const given = node.arguments ?? [];
   if (node.procedure?.type !== 'variable') return undefined;
   const name = `${String(node.procedure.value)}/${given.length}`;
+  if (has.call(OF_THE_RUN, name)) return OF_THE_RUN[name];
   const apply = has.call(BUILT_INS, name) ? BUILT_INS[name] : undefined;
   const values = given.map((argument) => compileNative(argument));
   if (apply === undefined || !values.every((value) => value !== undefined)) return undefined;

@@ -5,7 +5,7 @@ export type Scope = Readonly<Record<string, unknown>>;
 export interface Template {
   /** The value itself where it holds no expression; evaluate() then returns it as is. */
   readonly literal: boolean;
-  /** The same scope always gives the same value: no `$now`, `$millis`, `$random`, `$shuffle` in it. */
+  /** The same scope always gives the same value: no `$random` or `$shuffle` in it. */
   readonly deterministic: boolean;
   /** The steps it refers to (`steps.<id>…`), each once, in order of appearance. */
   readonly steps: readonly string[];

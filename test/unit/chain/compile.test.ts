@@ -198,7 +198,7 @@ describe('a good document', () => {
 
   it('recomputes only what always gives the same', () => {
     const made = plan({
-      steps: { same: map, time: { use: 'data.map', with: { t: '{{ $now() }}' } }, answer: { use: 'flow.respond' } },
+      steps: { same: map, time: { use: 'data.map', with: { t: '{{ $random() }}' } }, answer: { use: 'flow.respond' } },
     });
     expect(made.steps.map((each) => [each.id, each.pure])).toEqual([
       ['same', true],

@@ -89,7 +89,9 @@ describe('a template', () => {
   });
 
   it.each([
-    ['{{ $now() }}', false],
+    ['{{ $now() }}', true],
+    ['{{ $millis() }}', true],
+    ['{{ $random() }}', false],
     ['{{ ($f := $random; $f()) }}', false],
     ['{{ input.now }}', true],
   ])('knows whether %s gives the same again', (text, deterministic) => {

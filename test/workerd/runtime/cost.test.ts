@@ -1,0 +1,82 @@
+/** What a run costs in rows, by the meter that the platform bills by. */
+
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { answerOf, manage, publish, upstream } from '../gateway/fixtures.ts';
+import { allShards, objectsOf } from '../../../src/runtime/accept.ts';
+
+const cursors: SqlStorageCursor<Record<string, SqlStorageValue>>[] = [];
+
+/** Keeps every cursor of every object of this isolate, since a cursor counts while it is read. */
+beforeAll(async () => {
+  expect(allShards(env).length).toBe(2);
+  const [object] = objectsOf(env);
+  if (object === undefined) throw new Error('there is no run object');
+  await runInDurableObject(object, (_object, state) => {
+    const prototype = Object.getPrototypeOf(state.storage.sql) as SqlStorage;
+    const original = prototype.exec;
+    prototype.exec = function exec(this: SqlStorage, query: string, ...bindings: unknown[]) {
+      const cursor = original.call(this, query, ...bindings);
+      cursors.push(cursor);
+      return cursor;
+    } as SqlStorage['exec'];
+  });
+});
+
+async function rowsWrittenBy(work: () => Promise<void>): Promise<number> {
+  cursors.length = 0;
+  await work();
+  return cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0);
+}
+
+const sequence = (effects: number): Record<string, unknown> =>
+  Object.fromEntries(
+    Array.from({ length: effects }, (_, n) => [
+      `s${n}`,
+      { use: 'http.post', with: { url: `${upstream}/echo?mark=cost` }, ...(n > 0 && { after: [`s${n - 1}`] }) },
+    ]),
+  );
+
+async function costOf(steps: Record<string, unknown>): Promise<number> {
+  const { name } = await publish({ mode: 'durable', triggers: {}, steps, output: 'done' });
+  // The first run of a chain loads its plan and is stored before that.
+  const run = async (): Promise<void> => {
+    const { body } = await manage(`POST /chains/${name}/runs`, {});
+    expect(await answerOf(String(body['id']))).toMatchObject({ status: 'succeeded' });
+  };
+  for (let shard = 0; shard < 6; shard++) await run();
+  return Math.min(...[await rowsWrittenBy(run), await rowsWrittenBy(run), await rowsWrittenBy(run)]);
+}
+
+describe('a durable run', () => {
+  it.each([1, 5, 20])('of %d effects in sequence writes one row more than it has effects', async (effects) => {
+    expect(await costOf(sequence(effects))).toBe(effects + 1);
+  });
+
+  it('of effects side by side writes no more than of effects in sequence', async () => {
+    const steps = Object.fromEntries(
+      Array.from({ length: 5 }, (_, n) => [`s${n}`, { use: 'http.post', with: { url: `${upstream}/echo?mark=side` } }]),
+    );
+    expect(await costOf(steps)).toBeLessThanOrEqual(6);
+  });
+
+  it('that need not wait writes one row', async () => {
+    const steps = {
+      a: { use: 'data.map', with: { at: '{{ $random() }}' } },
+      b: { use: 'data.map', with: { x: '{{ steps.a.at }}' } },
+    };
+    expect(await costOf(steps)).toBe(1);
+  });
+
+  it('of items writes a row for each turn, not for each item', async () => {
+    const each = {
+      use: 'flow.each',
+      with: {
+        in: Array.from({ length: 500 }, (_, n) => n),
+        steps: { m: { use: 'data.map', with: { n: '{{ item }}', at: '{{ $random() }}' } } },
+      },
+    };
+    expect(await costOf({ each })).toBeLessThanOrEqual(3);
+  });
+});
