@@ -5,7 +5,8 @@ const TIMEOUT_MILLISECONDS = 60_000;
 
 /**
  * unit: pure code, in Node. workerd: storage, objects and drivers, in the real runtime and against real
- * servers. system: the gateway as a process, as `npm start` runs it.
+ * servers. simulation: the durable engine in a seeded world, on threads of its own. system: the gateway as a
+ * process, as `npm start` runs it.
  *
  * The timeouts are far above what a test takes: a busy machine must not decide.
  */
@@ -13,6 +14,14 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: TIMEOUT_MILLISECONDS } },
+      {
+        test: {
+          name: 'simulation',
+          include: ['test/simulation/**/*.test.ts'],
+          fileParallelism: false,
+          maxConcurrency: 2,
+        },
+      },
       {
         plugins: [
           cloudflareTest({

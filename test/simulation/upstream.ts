@@ -1,0 +1,255 @@
+/**
+ * The outside world that effects reach, and its receipt log: what was truly done, independent of what the
+ * gateway remembers. Every success has a value of its own, so that a result computed twice is told apart.
+ */
+
+import type { Faults } from './faults.ts';
+import type { Instance } from './instance.ts';
+import { unheeded } from './substitutes/connectors.ts';
+import type { Task, World } from './world.ts';
+
+export interface Receipt {
+  readonly run: string;
+  readonly delivery: string;
+  readonly step: string;
+  readonly version: number;
+  readonly key: string;
+  /** Of steps that it depends on, the values that the request carried. */
+  readonly seen: Readonly<Record<string, number>>;
+  /** On the clock that programs see. */
+  readonly wall: number;
+  /** In true time. */
+  readonly at: number;
+  readonly instance: Instance;
+  /** What came back to a living attempt; undefined while it is under way, or where nothing ever came. */
+  outcome: 'success' | 'failure' | 'given-up' | undefined;
+  readonly value: number;
+  /** The instance lived on until everything it wrote about the outcome was durable. */
+  settled: boolean;
+  /** How long the upstream asked to be left alone, from `outcomeAt` and `outcomeWall` on. */
+  retryAfterMilliseconds: number;
+  outcomeAt: number;
+  outcomeWall: number;
+}
+
+interface Body {
+  readonly run: string;
+  readonly delivery: string;
+  readonly step: string;
+  readonly version: number;
+  readonly seen?: Readonly<Record<string, number>>;
+}
+
+interface UpstreamEvents {
+  kill(instance: Instance, reason: string): void;
+  /** A request has left the object. */
+  received(receipt: Receipt): void;
+}
+
+const LONG = 40_000;
+
+export class Upstream {
+  readonly #world: World;
+  readonly #faults: Faults;
+  readonly #events: UpstreamEvents;
+  #values = 0;
+
+  constructor(world: World, faults: Faults, events: UpstreamEvents) {
+    this.#world = world;
+    this.#faults = faults;
+    this.#events = events;
+  }
+
+  /** `fetch` of an instance. */
+  fetch(instance: Instance, init: RequestInit): Promise<Response> {
+    const key = new Headers(init.headers).get('idempotency-key') ?? '';
+    const signal = init.signal ?? undefined;
+    return new Promise((resolve, reject) => {
+      const exchange = new Exchange(this.#world, instance, signal ?? unheeded.get(key), resolve, reject);
+      signal?.addEventListener('abort', () => exchange.abort(signal.reason));
+      unheeded.get(key)?.addEventListener('abort', () => exchange.giveUp());
+      if (signal?.aborted) exchange.abort(signal.reason);
+      else instance.gate(() => this.#arrive(exchange, key, String(init.body)));
+    });
+  }
+
+  #arrive(exchange: Exchange, key: string, text: string): void {
+    if (exchange.isOver) return;
+    const body = JSON.parse(text) as Body;
+    const receipt: Receipt = {
+      run: body.run,
+      delivery: body.delivery,
+      step: body.step,
+      version: body.version,
+      key,
+      seen: body.seen ?? {},
+      wall: this.#world.wall(),
+      at: this.#world.now,
+      instance: exchange.instance,
+      outcome: undefined,
+      value: ++this.#values,
+      settled: false,
+      retryAfterMilliseconds: 0,
+      outcomeAt: 0,
+      outcomeWall: 0,
+    };
+    this.#events.received(receipt);
+    exchange.receipt = receipt;
+    const behaviour = this.#faults.behaviour();
+    this.#world.count(`upstream ${behaviour}`);
+    this.#world.note(
+      () => `upstream takes ${key} from ${exchange.instance.name} (${behaviour}, value ${receipt.value})`,
+    );
+    const latency = this.#faults.networkDelay() + this.#faults.networkDelay();
+    if (this.#faults.kills('after-effect')) {
+      const soon = this.#world.random.next() * latency;
+      this.#world.after(soon, undefined, 'kill', () => this.#events.kill(exchange.instance, 'after the effect'));
+    }
+    const dies = this.#faults.kills('after-response');
+    if (dies) this.#killAfter(exchange);
+    const { random } = this.#world;
+    switch (behaviour) {
+      case 'ok':
+        return exchange.succeed(latency, receipt.value);
+      case 'slow':
+        return exchange.succeed(random.below(LONG), receipt.value);
+      case 'drip':
+        return exchange.drip(latency, receipt.value, random.below(3_000));
+      case 'error':
+        return exchange.fail(latency, 503, undefined);
+      case 'limited':
+        return exchange.fail(latency, 429, random.between(1, 60));
+      case 'lost':
+      case 'reset':
+        return exchange.reset(behaviour === 'lost' ? latency : random.below(LONG));
+      case 'hang':
+        return undefined;
+    }
+  }
+
+  #killAfter(exchange: Exchange): void {
+    exchange.whenReplied = () =>
+      this.#world.afterTurn(() =>
+        this.#events.kill(exchange.instance, 'after the response, before its writes were durable'),
+      );
+  }
+}
+
+/** One request and its reply. */
+class Exchange {
+  receipt: Receipt | undefined;
+  whenReplied: (() => void) | undefined;
+  readonly instance: Instance;
+  readonly #world: World;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (response: Response) => void;
+  readonly #reject: (reason: unknown) => void;
+  #over = false;
+  #stream: ReadableStreamDefaultController<Uint8Array> | undefined;
+
+  constructor(
+    world: World,
+    instance: Instance,
+    signal: AbortSignal | undefined,
+    resolve: (response: Response) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.#world = world;
+    this.instance = instance;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    instance.outgoing++;
+  }
+
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  giveUp(): void {
+    if (this.receipt !== undefined) this.receipt.outcome ??= 'given-up';
+  }
+
+  abort(reason: unknown): void {
+    if (this.#over) return;
+    this.giveUp();
+    this.#end();
+    this.#stream?.error(reason);
+    this.#reject(reason);
+  }
+
+  succeed(delay: number, value: number): void {
+    this.#later(delay, `reply ${value}`, () => {
+      this.#replied('success', 0);
+      const text = JSON.stringify({ value });
+      const headers = { 'content-type': 'application/json', 'content-length': String(text.length) };
+      this.#resolve(new Response(text, { headers }));
+    });
+  }
+
+  /** The headers at once, the body byte by byte. */
+  drip(delay: number, value: number, pause: number): void {
+    const bytes = new TextEncoder().encode(JSON.stringify({ value }));
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (this.#stream = controller) });
+    const next = (index: number): Task =>
+      this.#later(pause, `byte ${index} of reply ${value}`, () => {
+        this.#stream?.enqueue(bytes.subarray(index, index + 1));
+        if (index + 1 < bytes.length) next(index + 1);
+        else {
+          this.#replied('success', 0);
+          this.#stream?.close();
+        }
+      });
+    this.#later(delay, `headers of reply ${value}`, () => {
+      this.#resolve(new Response(body, { headers: { 'content-type': 'application/json' } }));
+      next(0);
+    });
+  }
+
+  fail(delay: number, status: number, retryAfterSeconds: number | undefined): void {
+    this.#later(delay, `status ${status}`, () => {
+      this.#replied('failure', (retryAfterSeconds ?? 0) * 1000);
+      const headers: Record<string, string> = { 'content-type': 'text/plain', 'content-length': '2' };
+      if (retryAfterSeconds !== undefined) headers['retry-after'] = String(retryAfterSeconds);
+      this.#resolve(new Response('no', { status, headers }));
+    });
+  }
+
+  reset(delay: number): void {
+    this.#later(delay, 'connection reset', () => {
+      this.#replied('failure', 0);
+      this.#reject(new TypeError('connection reset'));
+    });
+  }
+
+  #later(delay: number, label: string, run: () => void): Task {
+    return this.#world.after(delay, this.instance, label, () => {
+      if (!this.#over) run();
+    });
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.instance.outgoing--;
+  }
+
+  #replied(outcome: 'success' | 'failure', retryAfterMilliseconds: number): void {
+    this.#end();
+    const { receipt, instance } = this;
+    if (receipt === undefined) return;
+    if (this.#signal?.aborted) {
+      receipt.outcome = 'given-up';
+      return;
+    }
+    receipt.outcome = outcome;
+    const world = this.#world;
+    receipt.outcomeAt = world.now;
+    receipt.outcomeWall = world.wall();
+    receipt.retryAfterMilliseconds = retryAfterMilliseconds;
+    const settled = (): void => void (receipt.settled = true);
+    // While the disk is busy, results gather, and are written once it is free: that is the second write.
+    const gathered = (): void => world.afterTurn(() => instance.gate(settled));
+    world.afterTurn(() => instance.gate(gathered));
+    this.whenReplied?.();
+  }
+}
