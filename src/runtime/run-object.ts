@@ -191,7 +191,11 @@ export class RunObject extends DurableObject<Env> {
     const live = this.#live.get(id);
     if (live !== undefined) stop(live, reason);
     const drive = live ?? (await this.#open(id, (opened) => stop(opened, reason)));
-    if (drive !== undefined) return 'cancelled';
+    if (drive !== undefined) {
+      // Another may have opened it meanwhile, and driven it on.
+      if (drive.stopping === undefined) stop(drive, reason);
+      return drive.run.status === 'cancelled' || drive.stopping !== undefined ? 'cancelled' : 'ended';
+    }
     if (this.#store.read(id)?.endedAt === undefined) throw new Error(`the run ${id} cannot be opened now; try again`);
     return 'ended';
   }
@@ -267,8 +271,8 @@ export class RunObject extends DurableObject<Env> {
     await this.sweep();
     // Set inside its own handler, an alarm in the past would be lost.
     const now = Date.now();
-    // One whose plan could not be loaded is neither live nor queued.
-    const isDue = ({ wakeAt, paused }: Parked): boolean => !paused && wakeAt <= now;
+    // One whose plan is being loaded, or could not be, is neither live nor queued.
+    const isDue = ({ wakeAt, paused }: Parked): boolean => !paused && (wakeAt <= now || wakeAt === Infinity);
     if (this.#live.size > 0 || this.#queue.length > 0 || [...this.#parked.values()].some(isDue)) {
       this.#armAlarm(now + LIMITS.runLeaseMilliseconds);
     }

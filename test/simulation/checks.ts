@@ -267,7 +267,10 @@ export class Checks {
       this.#require(facts.external && !facts.declared, 'C', () => `${where} is ambiguous, and may be repeated`);
     }
     const failures = step.attempts.filter((attempt) => attempt.error?.code !== 'step.interrupted').length;
-    const isGivenUp = step.status === 'failed' && RETRYABLE.has(step.error?.code ?? '') && failures <= facts.retries;
+    // In a run that fails for another step, nothing is tried again.
+    const isCause = record.status === 'succeeded' || record.error?.step === step.id;
+    const isGivenUp =
+      isCause && step.status === 'failed' && RETRYABLE.has(step.error?.code ?? '') && failures <= facts.retries;
     this.#require(
       !isGivenUp,
       'A',
