@@ -12,6 +12,7 @@ export interface Mutant {
 }
 
 const DRIVE = 'src/runtime/drive.ts';
+const ATTEMPT = 'src/runtime/attempt.ts';
 const OBJECT = 'src/runtime/run-object.ts';
 const STORE = 'src/runtime/run-store.ts';
 const ENGINE = 'src/core/engine/engine.ts';
@@ -20,13 +21,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an effect begins before its intent is written',
     file: DRIVE,
-    text: "journal.record({ type: 'started', step: step.index, at: startedAt });\n            journal.flush();",
-    replacement: "journal.record({ type: 'started', step: step.index, at: startedAt });",
+    text: '  drive.journal?.flush();\n  for (const effect',
+    replacement: '  for (const effect',
   },
   {
     name: 'the result of an effect is not recorded',
-    file: DRIVE,
-    text: "if (!step.pure) journal?.record({ type: 'succeeded', step: step.index, at, ...settled.success });",
+    file: ATTEMPT,
+    text: "if (!step.pure) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });",
     replacement: '',
   },
   {
@@ -37,27 +38,27 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a failure forgets when it is to be tried again',
-    file: DRIVE,
+    file: ATTEMPT,
     text: '...(retryAt && { retryAt })',
     replacement: '',
   },
   {
     name: 'a restart does not wait for the next attempt',
-    file: DRIVE,
-    text: 'failAttempt(run, step, attempt, event.fault, event.at, event.retryAt)',
-    replacement: 'failAttempt(run, step, attempt, event.fault, event.at, event.retryAt && event.at)',
+    file: ATTEMPT,
+    text: 'failAttempt(frame, step, attempt, event.fault, event.at, event.retryAt)',
+    replacement: 'failAttempt(frame, step, attempt, event.fault, event.at, event.retryAt && event.at)',
   },
   {
     name: 'an external effect is repeated after a crash',
-    file: DRIVE,
+    file: ATTEMPT,
     text: "step.action.effect !== 'external' || step.retries.declared",
     replacement: 'true',
   },
   {
-    name: 'what happened beside a failure is forgotten',
+    name: 'a run that is stopped forgets what it has done',
     file: DRIVE,
-    text: '  restore(drive);\n  if (drive.stopping',
-    replacement: '  if (drive.stopping',
+    text: '  restore(drive);\n  if (run.plan.undoes',
+    replacement: '  if (run.plan.undoes',
   },
   {
     name: 'a late result is let through',
@@ -68,8 +69,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a join does not wait for its last step',
     file: ENGINE,
-    text: 'if (waiting.unsettled === 0) run.ready.push(index);',
-    replacement: 'if (waiting.unsettled <= 1) run.ready.push(index);',
+    text: 'if (waiting.unsettled === 0) frame.ready.push(index);',
+    replacement: 'if (waiting.unsettled <= 1) frame.ready.push(index);',
   },
   {
     name: 'Retry-After is not obeyed',
@@ -80,26 +81,27 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the attempt is part of the idempotency key',
     file: 'src/runtime/action-context.ts',
-    text: ':${attempt.step.id}:0',
-    replacement: ':${attempt.step.id}:${attempt.run.steps[attempt.step.index]?.attempts.length}',
+    text: 'idempotencyKeyOf(attempt.run, attempt.frame, attempt.step),',
+    replacement:
+      '`${idempotencyKeyOf(attempt.run, attempt.frame, attempt.step)}${attempt.frame.steps[attempt.step.index]?.attempts.length}`,',
   },
   {
     name: 'an idempotent effect is taken for a pure step',
-    file: 'src/core/chain/steps.ts',
+    file: 'src/core/chain/step.ts',
     text: "action.effect === 'pure' && action.control",
     replacement: "(action.effect === 'pure' || action.effect === 'idempotent') && action.control",
   },
   {
     name: 'a duplicate is accepted as new',
-    file: STORE,
-    text: 'return inserted.toArray().length > 0;',
-    replacement: 'return inserted.toArray().length >= 0;',
+    file: OBJECT,
+    text: 'return { id, duplicate };',
+    replacement: 'return { id, duplicate: false };',
   },
   {
     name: 'a restarted object finds no open runs',
     file: STORE,
-    text: 'select id from runs where ended_at is null',
-    replacement: 'select id from runs where ended_at < 0',
+    text: 'from runs where ended_at is null order',
+    replacement: 'from runs where ended_at < 0 order',
   },
   {
     name: 'the end of a run may be earlier than what is saved',
@@ -116,25 +118,31 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the sweep takes up nothing',
     file: OBJECT,
-    text: 'if (!this.#live.has(id) && !this.#starting.has(id) && !this.#queue.includes(id)) this.#enqueue(id);',
-    replacement: '',
+    text: 'if (wakeAt <= now) this.#enqueue(id);',
+    replacement: 'if (wakeAt < 0) this.#enqueue(id);',
   },
   {
     name: 'an alarm that finds no plan is the last',
     file: OBJECT,
-    text: 'if (this.#store.openRuns().length > 0) this.#armAlarm',
-    replacement: 'if (this.#live.size > 0 || this.#queue.length > 0) this.#armAlarm',
+    text: '!paused && (wakeAt <= now || wakeAt === Infinity)',
+    replacement: '!paused && wakeAt < 0',
   },
   {
     name: 'summaries that could not be saved are dropped',
-    file: OBJECT,
+    file: 'src/runtime/summaries.ts',
     text: 'for (const summary of batch) if (!this.#unsaved.has(summary.id)) this.#unsaved.set(summary.id, summary);',
     replacement: '',
   },
   {
     name: 'a run that cannot be opened is said to have ended',
     file: OBJECT,
-    text: 'if (drive === undefined && this.#store.read(id)?.endedAt === undefined) {',
-    replacement: 'if (drive !== undefined && this.#store.read(id) === undefined) {',
+    text: 'if (this.#store.read(id)?.endedAt === undefined) throw',
+    replacement: "if (id === '') throw",
+  },
+  {
+    name: 'a cancel leaves out a run that another has opened',
+    file: OBJECT,
+    text: 'if (drive.stopping === undefined) stop(drive, reason);',
+    replacement: '',
   },
 ];
