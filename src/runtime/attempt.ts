@@ -138,10 +138,8 @@ function failed(drive: Drive, frame: Frame, step: StepPlan, attempt: number, rea
   const { run, journal, host } = drive;
   const conclude = (again: unknown): boolean => {
     const at = host.now();
-    const retryAt =
-      again === false || (isBlocked(drive, frame) && !isRepeatable(step, reason))
-        ? undefined
-        : nextAttempt(drive, frame, step, reason, at);
+    // Also in a run that has failed meanwhile: a replay must not take this for the failure that ended it.
+    const retryAt = again === false ? undefined : nextAttempt(drive, frame, step, reason, at);
     if (!failAttempt(frame, step, attempt, reason, at, retryAt)) return false;
     if (!step.pure) {
       const { detail: _private, ...shown } = reason;
@@ -166,10 +164,6 @@ function failed(drive: Drive, frame: Frame, step: StepPlan, attempt: number, rea
     return conclude(false);
   }
 }
-
-/** What may have taken effect and can be undone is repeated also in a run that fails. */
-const isRepeatable = (step: StepPlan, reason: Fault): boolean =>
-  reason.code === 'step.interrupted' && step.undo !== undefined;
 
 /** A crash of ours is no failure of the step: it uses up none of the author's retries. */
 function nextAttempt(drive: Drive, frame: Frame, step: StepPlan, reason: Fault, now: number): number | undefined {
