@@ -367,7 +367,6 @@ const OF_THE_RUN: Readonly<Record<string, Native>> = {
     const now = nowOf(scope);
     return now === undefined ? UNSURE : new Date(now).toISOString();
   },
-  'random/0': () => Math.random(),
 };
 
 function compileFunction(node: Node): Native | undefined {
