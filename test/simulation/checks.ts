@@ -268,7 +268,8 @@ export class Checks {
     }
     const failures = step.attempts.filter((attempt) => attempt.error?.code !== 'step.interrupted').length;
     // In a run that fails for another step, nothing is tried again.
-    const isCause = record.status === 'succeeded' || record.error?.step === step.id;
+    const others = record.steps.filter((other) => other.status === 'failed' && other.id !== step.id);
+    const isCause = record.status === 'succeeded' || (record.error?.step === step.id && others.length === 0);
     const isGivenUp =
       isCause && step.status === 'failed' && RETRYABLE.has(step.error?.code ?? '') && failures <= facts.retries;
     this.#require(

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { playSeeds, type SeedsReport } from './seeds.ts';
 
-const SEEDS = Number(process.env['SEEDS'] ?? 2_000);
+const SEEDS = Number(process.env['SEEDS'] ?? 1_000);
 const SEED = Number(process.env['SEED'] ?? 1);
 const TIMEOUT_MILLISECONDS = 60_000 + SEEDS * 20;
 
