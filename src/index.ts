@@ -7,6 +7,7 @@ import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleHook } from './gateway/hooks.ts';
 import { handleHttp } from './gateway/http.ts';
+import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
 import {
@@ -21,6 +22,7 @@ import {
   sweepRuns,
 } from './runtime/runs.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
+import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
 
@@ -39,9 +41,10 @@ export default {
 
   /** Each minute, and when the gateway starts on one machine. */
   async scheduled(_event, env): Promise<void> {
-    await scheduleAll(env, await reloadConfiguration(env));
+    const configuration = await reloadConfiguration(env);
+    await scheduleAll(env, configuration);
     const prunedBefore = Date.now() - retentionMilliseconds(env);
-    await Promise.all([sweepRuns(env), schedulerOf(env).sweep(), pruneRuns(env.DB, prunedBefore)]);
+    await Promise.all([sweepRuns(env), schedulerOf(env).sweep(), judgeCanaries(env, configuration), pruneRuns(env.DB, prunedBefore)]);
   },
 } satisfies ExportedHandler<Env>;
 
@@ -66,6 +69,8 @@ function portsOf(env: Env): ControlPorts {
     pauseRun: (id, paused) => pauseRun(env, id, paused),
     retryRun: (id, version) => retryRun(env, id, version),
     replayRun: (id, input) => replayRun(env, id, input),
+    canaryStatus: (chain) => canaryStatus(env, chain),
+    replayShadow: (request) => replayShadow(env, request),
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
   };
 }

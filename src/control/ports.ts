@@ -4,6 +4,8 @@ import type { Catalogue } from '../core/chain/catalogue.ts';
 import type { Result } from '../core/errors.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { Connector } from '../connectors/kit/types.ts';
+import type { CanaryStatus } from '../runtime/canary.ts';
+import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { Vault } from '../vault/vault.ts';
 
@@ -26,6 +28,9 @@ export interface ControlPorts {
   retryRun(id: string, version: 'same' | 'newest'): Promise<Result<{ readonly id: string }>>;
   /** `input` replaces the input of the run. */
   replayRun(id: string, input: { readonly value: unknown } | undefined): Promise<Result<{ readonly id: string }>>;
+  /** The canary of a chain as it stands now; it is rolled back first where it is worse. Fault `canary.not-found`. */
+  canaryStatus(chain: string): Promise<Result<CanaryStatus>>;
+  replayShadow(request: ShadowRequest): Promise<Result<readonly ShadowRun[]>>;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
 }

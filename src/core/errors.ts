@@ -31,6 +31,10 @@ export const ERRORS = {
   'chain.invalid': terminal(422, 'The chain document is not valid'),
   'chain.not-found': terminal(404, 'There is no such chain'),
   'chain.route-taken': terminal(409, 'Another chain answers this route'),
+  'chain.version-not-found': terminal(404, 'There is no such version of the chain'),
+  'chain.no-previous': terminal(409, 'There is no earlier version to go back to'),
+  'canary.not-found': terminal(404, 'The chain has no canary'),
+  'canary.refused': terminal(409, 'The version cannot be a canary'),
   'input.invalid': terminal(400, 'The input does not match the schema of the chain'),
   'data.invalid': terminal(422, 'The data does not match the schema of the step'),
 

@@ -105,6 +105,20 @@ export const LIMITS = {
   /** Compiled schedules in memory, about 3 KB each. */
   schedulesInMemory: 2_000,
 
+  /** Runs by which a canary is judged, the first ones; a look at them reads as many rows. */
+  canaryRuns: 100_000,
+  /** Runs of the stable version that tell how fast it is: the newest, and how many there must be. */
+  canaryLatencyRuns: 1_000,
+  canaryLatencyRunsLeast: 20,
+  /** Runs of the canary before it may be rolled back, where the author says nothing. */
+  canaryMinimumRuns: 10,
+  /** Recorded runs that one shadow replay plays. */
+  shadowRuns: 100,
+  /** Differences that are told of one run. */
+  shadowDifferences: 100,
+  /** A value of a difference, as JSON in characters. */
+  shadowValueCharacters: 4_000,
+
   /** Runs of one page of a list. */
   runsPerPage: 100,
   /** Secrets of one webhook source; rotation needs two. */

@@ -15,7 +15,13 @@ import { LIMITS } from '../core/limits.ts';
 import { prepareSource, verify, type PreparedSource } from '../core/webhook/index.ts';
 import type { Env } from '../env.ts';
 import { acceptRuns } from '../runtime/accept.ts';
-import { checkConfiguration, currentConfiguration, vaultOf, type Configuration } from '../runtime/configuration.ts';
+import {
+  checkConfiguration,
+  currentConfiguration,
+  vaultOf,
+  versionFor,
+  type Configuration,
+} from '../runtime/configuration.ts';
 import type { SourceRow } from '../store/configuration.ts';
 import { sourceContext } from '../vault/vault.ts';
 
@@ -75,7 +81,7 @@ async function receive(request: Request, env: Env, name: string): Promise<Result
     dedupeKey,
     targets.map(({ chain, trigger }) => ({
       chain: chain.name,
-      version: chain.version,
+      version: versionFor(chain, dedupeKey).version,
       trigger: trigger.name,
       event,
       dedupeKey,

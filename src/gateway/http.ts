@@ -17,6 +17,7 @@ import {
   checkConfiguration,
   checkInBackground,
   currentConfiguration,
+  versionFor,
   type Configuration,
 } from '../runtime/configuration.ts';
 import { hostOf } from '../runtime/host.ts';
@@ -68,7 +69,8 @@ async function answer(
   { match, configuration }: Extract<Found, { ok: true }>['value'],
 ): Promise<Response> {
   const receivedAt = Date.now();
-  const { chain, trigger } = match.target;
+  const { trigger } = match.target;
+  const chain = versionFor(match.target.chain, undefined);
   if (trigger.auth === 'key') {
     const checking = authenticate(env, configuration, request.headers, chain.name, receivedAt);
     const key = checking instanceof Promise ? await checking : checking;
@@ -85,8 +87,8 @@ async function answer(
   }
   const prefer = preferenceOf(request.headers.get('prefer'));
   return chain.plan.mode === 'inline' && !prefer.async
-    ? inline(env, ctx, match.target, event, input)
-    : durable(request, env, match.target, event, input, prefer);
+    ? inline(env, ctx, { chain, trigger }, event, input)
+    : durable(request, env, { chain, trigger }, event, input, prefer);
 }
 
 async function inline(

@@ -2,7 +2,7 @@
 
 import { acceptRuns, objectOf } from './accept.ts';
 import type { RunAnswer } from './answers.ts';
-import { currentConfiguration, loadPlan } from './configuration.ts';
+import { currentConfiguration, loadPlan, versionFor } from './configuration.ts';
 import type { Outcome } from './execute.ts';
 import type { Parent } from './run-store.ts';
 import type { RunRecord } from '../core/engine/record.ts';
@@ -34,7 +34,7 @@ export async function callChain(env: Env, parent: Parent, wait: CallWait): Promi
     const event = { type: 'chain', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
     const request = {
       chain: wait.chain,
-      version: active.version,
+      version: versionFor(active, key).version,
       trigger: 'chain',
       event,
       input,
@@ -82,7 +82,7 @@ export async function startFailureChain(env: Env, run: RunRecord): Promise<void>
   const event = { type: 'chain', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
   const key = `${id}:${FAILURE}`;
   await acceptRuns(env, key, [
-    { chain: onFailure, version: active.version, trigger: FAILURE, event, input, dedupeKey: key },
+    { chain: onFailure, version: versionFor(active, key).version, trigger: FAILURE, event, input, dedupeKey: key },
   ]);
 }
 

@@ -12,8 +12,9 @@ import { compileChain } from '../core/chain/compile.ts';
 import type { Plan } from '../core/chain/plan.ts';
 import { FaultError, fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { isCanary, shareOf } from '../core/policy/canary.ts';
 import type { Env } from '../env.ts';
-import { loadChainVersion } from '../store/chains.ts';
+import { loadChainVersion, type ChainVersion } from '../store/chains.ts';
 import {
   loadConfiguration,
   loadRevision,
@@ -23,10 +24,15 @@ import {
 } from '../store/configuration.ts';
 import { createVault, type Vault } from '../vault/vault.ts';
 
-export interface ActiveChain {
+export interface ActiveVersion {
   readonly name: string;
   readonly version: number;
   readonly plan: Plan;
+}
+
+export interface ActiveChain extends ActiveVersion {
+  /** Gets a part of the runs, in percent. Its triggers are those of the chain. */
+  readonly canary?: ActiveVersion & { readonly weight: number };
 }
 
 export interface Configuration {
@@ -50,10 +56,13 @@ export function currentConfiguration(env: Env): Configuration | Promise<Configur
 export async function reloadConfiguration(env: Env): Promise<Configuration> {
   const startedAt = Date.now();
   const stored = await loadConfiguration(env.DB);
-  const chains = stored.chains.flatMap(({ name, version, document }): ActiveChain[] => {
-    const plan = planOf(name, version, document);
-    if (!plan.ok) console.error(`chain ${name} version ${version} cannot be compiled`, plan.fault.issues);
-    return plan.ok ? [{ name, version, plan: plan.value }] : [];
+  const canaries = new Map(stored.canaries.map((canary) => [canary.chain, canary]));
+  const chains = stored.chains.flatMap((chain): ActiveChain[] => {
+    const active = compiled(chain);
+    const canary = canaries.get(chain.name);
+    const other = active && canary && compiled({ ...canary, name: chain.name });
+    if (active === undefined) return [];
+    return [other && canary ? { ...active, canary: { ...other, weight: canary.weight } } : active];
   });
   const loaded: Configuration = {
     revision: stored.revision,
@@ -66,6 +75,21 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
   // A slower reload must not put back what a faster one has replaced.
   if (current === undefined || current.revision < loaded.revision) current = loaded;
   return current;
+}
+
+function compiled({ name, version, document }: Pick<ChainVersion, 'name' | 'version' | 'document'>) {
+  const plan = planOf(name, version, document);
+  if (plan.ok) return { name, version, plan: plan.value };
+  console.error(`chain ${name} version ${version} cannot be compiled`, plan.fault.issues);
+  return undefined;
+}
+
+/** The version that a new run takes. Runs with the same key, such as a delivery that comes again, take the same. */
+export function versionFor(chain: ActiveChain, key: string | undefined): ActiveVersion {
+  const { canary } = chain;
+  if (canary === undefined) return chain;
+  const share = key === undefined ? Math.random() : shareOf(`${chain.name}:${key}`);
+  return isCanary(share, canary.weight) ? canary : chain;
 }
 
 /** Reloads where D1 has a newer revision and the last look is older than `ageMilliseconds`. */

@@ -1,7 +1,7 @@
 /** What the management API does with runs, wherever they are kept. */
 
 import { acceptRuns, objectOf, objectsOf } from './accept.ts';
-import { checkConfiguration, loadPlan } from './configuration.ts';
+import { checkConfiguration, loadPlan, versionFor } from './configuration.ts';
 import { flushRecords } from './recorder.ts';
 import type { Decision } from './run-object.ts';
 import { carryOver } from '../core/engine/carry.ts';
@@ -16,7 +16,8 @@ export async function startRun(env: Env, chain: string, input: unknown): Promise
   const configuration = await checkConfiguration(env, 0);
   const active = configuration.chains.get(chain);
   if (active === undefined) return fail('chain.not-found', `There is no chain named ${chain}.`);
-  const issues = active.plan.validateInput?.(input) ?? [];
+  const { plan, version } = versionFor(active, undefined);
+  const issues = plan.validateInput?.(input) ?? [];
   if (issues.length > 0) {
     return {
       ok: false,
@@ -24,7 +25,7 @@ export async function startRun(env: Env, chain: string, input: unknown): Promise
     };
   }
   const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
-  const request = { chain, version: active.version, trigger: 'manual', event, input };
+  const request = { chain, version, trigger: 'manual', event, input };
   const [accepted] = await acceptRuns(env, undefined, [request]);
   return accepted === undefined ? fail('storage.unavailable', 'The run was not accepted; try again.') : ok(accepted);
 }

@@ -10,6 +10,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { acceptRuns, type RunRequest } from './accept.ts';
+import { checkConfiguration, versionFor } from './configuration.ts';
 import { dueTicks, nextTick, type DueTicks, type Missed } from '../core/policy/cron.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -84,8 +85,8 @@ export class SchedulerObject extends DurableObject<Env> {
     return Date.now();
   }
 
-  protected start(shardKey: string, requests: readonly RunRequest[]): Promise<unknown> {
-    return acceptRuns(this.env, shardKey, requests);
+  protected async start(shardKey: string, requests: readonly RunRequest[]): Promise<unknown> {
+    return acceptRuns(this.env, shardKey, await withCanaries(this.env, requests));
   }
 
   /** Makes the given schedules the only ones. A schedule whose cron and zone are unchanged keeps its next tick. */
@@ -218,6 +219,26 @@ export class SchedulerObject extends DurableObject<Env> {
     if (alarmAt === this.#armedAt) return Promise.resolve();
     this.#armedAt = alarmAt;
     return alarmAt === null ? this.ctx.storage.deleteAlarm() : this.ctx.storage.setAlarm(alarmAt);
+  }
+}
+
+/**
+ * The canary's part of the ticks, where this isolate knows of one. A schedule does not depend on D1, and a
+ * tick that comes again is the same run, whichever version was chosen for it.
+ */
+async function withCanaries(env: Env, requests: readonly RunRequest[]): Promise<readonly RunRequest[]> {
+  try {
+    const { chains } = await checkConfiguration(env, LIMITS.configurationAgeMilliseconds);
+    return requests.map((request) => {
+      const chain = chains.get(request.chain);
+      // The row knows of a newer version before this isolate does.
+      return chain?.version === request.version
+        ? { ...request, version: versionFor(chain, request.dedupeKey).version }
+        : request;
+    });
+  } catch (thrown) {
+    console.error('schedules start without a look at the configuration', thrown);
+    return requests;
   }
 }
 

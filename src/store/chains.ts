@@ -5,9 +5,10 @@
  * revision and audit log change together or not at all; two active chains never share a route.
  */
 
-import { and, asc, desc, eq, isNull, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, isNull } from 'drizzle-orm';
+import { activation, after, refuseRoute, selectActivated } from './activations.ts';
 import { change, connect, isTaken, type Database } from './database.ts';
-import { chainRoutes, chains, chainVersions } from './schema.ts';
+import { chainCanaries, chainRoutes, chains, chainVersions } from './schema.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 
 export interface Publication {
@@ -16,6 +17,8 @@ export interface Publication {
   /** Of {@link document}, by `hashDocument`. */
   readonly hash: string;
   readonly routes: readonly { readonly method: string; readonly path: string }[];
+  /** Default true; false: no run takes the version yet. */
+  readonly activate?: boolean;
   readonly actor: string;
   /** Unix time in milliseconds. */
   readonly now: number;
@@ -35,8 +38,9 @@ export type ChainSummary = Omit<ChainVersion, 'document'>;
 const PUBLISH_ATTEMPTS = 32;
 
 /**
- * Makes a document the active version of its chain. The document that is active already stays the same
- * version (`created: false`). Faults: `chain.route-taken`, `storage.unavailable`.
+ * Makes a document the active version of its chain, or with `activate: false` a version that no run takes
+ * yet. The document that is active already, or is the newest one, stays the same version
+ * (`created: false`). Faults: `chain.route-taken`, `storage.unavailable`.
  */
 export async function publishChain(
   db: D1Database,
@@ -44,62 +48,57 @@ export async function publishChain(
 ): Promise<Result<{ readonly version: number; readonly created: boolean }>> {
   const database = connect(db);
   for (let attempt = 0; attempt < PUBLISH_ATTEMPTS; attempt++) {
-    const { active, latest } = await versionsOf(database, publication.name);
-    if (active?.hash === publication.hash) return ok({ version: active.version, created: false });
+    const { active, newest, activated } = await versionsOf(database, publication.name);
+    const same = [active, publication.activate === false ? newest : undefined].find(
+      (known) => known?.hash === publication.hash,
+    );
+    if (same !== undefined) return ok({ version: same.version, created: false });
+    const version = (newest?.version ?? 0) + 1;
     try {
-      await writeVersion(database, publication, latest + 1);
-      return ok({ version: latest + 1, created: true });
+      await writeVersion(database, publication, version, after(activated));
+      return ok({ version, created: true });
     } catch (thrown) {
       if (isTaken(thrown, 'chain_routes')) return await refuseRoute(database, publication);
-      if (!isTaken(thrown, 'chain_versions')) throw thrown;
+      if (!isTaken(thrown, 'chain_versions') && !isTaken(thrown, 'chain_activations')) throw thrown;
     }
   }
   return fail('storage.unavailable', `Others publish the chain ${publication.name} at the same time; try again.`);
 }
 
 async function versionsOf(database: Database, name: string) {
-  const [active, latest] = await database.batch([
+  const columns = { version: chainVersions.version, hash: chainVersions.hash };
+  const [active, newest, activated] = await database.batch([
     database
-      .select({ version: chains.version, hash: chainVersions.hash })
+      .select(columns)
       .from(chains)
       .innerJoin(chainVersions, isActive)
       .where(and(eq(chains.name, name), isNull(chains.removedAt))),
     database
-      .select({ version: sql<number>`coalesce(max(${chainVersions.version}), 0)` })
+      .select(columns)
       .from(chainVersions)
-      .where(eq(chainVersions.chain, name)),
+      .where(eq(chainVersions.chain, name))
+      .orderBy(desc(chainVersions.version))
+      .limit(1),
+    selectActivated(database, name),
   ]);
-  return { active: active[0], latest: latest[0]?.version ?? 0 };
+  return { active: active[0], newest: newest[0], activated: activated[0] };
 }
 
 const isActive = and(eq(chainVersions.chain, chains.name), eq(chainVersions.version, chains.version));
 
-async function writeVersion(database: Database, publication: Publication, version: number): Promise<void> {
-  const { name, document, hash, now, actor } = publication;
-  const state = { version, updatedAt: now, removedAt: null };
-  const routes = publication.routes.map(({ method, path }) => ({ method, shape: shapeOf(path), chain: name }));
-  await change(database, { at: now, actor, action: 'chain.publish', subject: name, detail: { version, hash } }, [
-    database.insert(chainVersions).values({ chain: name, version, hash, document, createdAt: now }),
-    database
-      .insert(chains)
-      .values({ name, ...state })
-      .onConflictDoUpdate({ target: chains.name, set: state }),
-    database.delete(chainRoutes).where(eq(chainRoutes.chain, name)),
-    ...routes.map((route) => database.insert(chainRoutes).values(route)),
+async function writeVersion(
+  database: Database,
+  publication: Publication,
+  version: number,
+  place: ReturnType<typeof after>,
+): Promise<void> {
+  const { name, document, hash, now, actor, activate } = publication;
+  const row = { chain: name, version, hash, document, createdAt: now, publishedBy: actor };
+  const detail = { version, hash, ...(activate === false && { active: false }) };
+  await change(database, { at: now, actor, action: 'chain.publish', subject: name, detail }, [
+    database.insert(chainVersions).values(row),
+    ...(activate === false ? [] : activation(database, { ...publication, version }, place)),
   ]);
-}
-
-const shapeOf = (path: string): string => path.replaceAll(/\{[^}/]*\}/g, '{}');
-
-async function refuseRoute(database: Database, publication: Publication): Promise<Result<never>> {
-  const taken = await database.select().from(chainRoutes);
-  for (const { method, path } of publication.routes) {
-    const owner = taken.find((row) => row.method === method && row.shape === shapeOf(path));
-    if (owner === undefined || owner.chain === publication.name) continue;
-    const message = `${method} ${path} belongs to the chain ${owner.chain}; choose another path or remove that chain.`;
-    return fail('chain.route-taken', message);
-  }
-  return fail('chain.route-taken', 'Two triggers of the chain answer one route; give them different paths.');
 }
 
 /** A version of a chain, removed or not; without `version` the active one. */
@@ -142,14 +141,41 @@ export const listChains = (db: D1Database): Promise<ChainSummary[]> =>
     .orderBy(asc(chains.name))
     .all();
 
+export interface ListedVersion extends ChainSummary {
+  /** Null for versions of before this was kept. */
+  readonly publishedBy: string | null;
+  /** New runs take it, but for the canary's part. */
+  readonly active: boolean;
+  /** Percent of new runs that take it. */
+  readonly weight: number;
+}
+
 /** Newest first; empty for a chain that was never published. Those of a removed chain are still there. */
-export const listChainVersions = (db: D1Database, name: string): Promise<ChainSummary[]> =>
-  connect(db)
-    .select(summaryColumns)
-    .from(chainVersions)
-    .where(eq(chainVersions.chain, name))
-    .orderBy(desc(chainVersions.version))
-    .all();
+export async function listChainVersions(db: D1Database, name: string): Promise<ListedVersion[]> {
+  const database = connect(db);
+  const [versions, active, canaries] = await database.batch([
+    database
+      .select({ ...summaryColumns, publishedBy: chainVersions.publishedBy })
+      .from(chainVersions)
+      .where(eq(chainVersions.chain, name))
+      .orderBy(desc(chainVersions.version)),
+    database
+      .select({ version: chains.version })
+      .from(chains)
+      .where(and(eq(chains.name, name), isNull(chains.removedAt))),
+    database.select().from(chainCanaries).where(eq(chainCanaries.chain, name)),
+  ]);
+  const [canary] = canaries;
+  const weightOf = (version: number): number => {
+    if (version === canary?.version) return canary.weight;
+    return version === active[0]?.version ? 100 - (canary?.weight ?? 0) : 0;
+  };
+  return versions.map((row) => ({
+    ...row,
+    active: row.version === active[0]?.version,
+    weight: weightOf(row.version),
+  }));
+}
 
 /** False where there is no active chain of that name. */
 export async function removeChain(db: D1Database, name: string, actor: string, now: number): Promise<boolean> {
@@ -159,6 +185,7 @@ export async function removeChain(db: D1Database, name: string, actor: string, n
   await change(database, { at: now, actor, action: 'chain.remove', subject: name }, [
     database.update(chains).set({ removedAt: now, updatedAt: now }).where(eq(chains.name, name)),
     database.delete(chainRoutes).where(eq(chainRoutes.chain, name)),
+    database.delete(chainCanaries).where(eq(chainCanaries.chain, name)),
   ]);
   return true;
 }

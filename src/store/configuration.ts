@@ -1,5 +1,6 @@
 /** What an isolate holds in memory: everything that decides how a request is answered. */
 
+import { selectActiveCanaries } from './canaries.ts';
 import { selectActiveChains, type ChainVersion } from './chains.ts';
 import { connect, type Database } from './database.ts';
 import type { ConnectionRow } from './connections.ts';
@@ -9,10 +10,20 @@ import type { SourceRow } from './sources.ts';
 
 export type { ConnectionRow, KeyRow, SourceRow };
 
+/** A version that gets a part of the runs of its chain. */
+export interface StoredCanary {
+  readonly chain: string;
+  readonly version: number;
+  /** Percent. */
+  readonly weight: number;
+  readonly document: unknown;
+}
+
 export interface StoredConfiguration {
   /** Raised by every change of what follows; 0 before the first. */
   readonly revision: number;
   readonly chains: readonly ChainVersion[];
+  readonly canaries: readonly StoredCanary[];
   readonly sources: readonly SourceRow[];
   readonly connections: readonly ConnectionRow[];
   /** Expired ones too: they expire while an isolate holds them. */
@@ -30,12 +41,13 @@ export async function loadRevision(db: D1Database): Promise<number> {
 /** One batch, hence one consistent state. */
 export async function loadConfiguration(db: D1Database): Promise<StoredConfiguration> {
   const database = connect(db);
-  const [revisions, chains, sourceRows, connectionRows, keys] = await database.batch([
+  const [revisions, chains, canaries, sourceRows, connectionRows, keys] = await database.batch([
     selectRevision(database),
     selectActiveChains(database),
+    selectActiveCanaries(database),
     database.select().from(sources),
     database.select().from(connections),
     database.select().from(apiKeys),
   ]);
-  return { revision: revisions[0]?.revision ?? 0, chains, sources: sourceRows, connections: connectionRows, keys };
+  return { revision: revisions[0]?.revision ?? 0, chains, canaries, sources: sourceRows, connections: connectionRows, keys };
 }

@@ -6,7 +6,7 @@
  * Accepted weakness: a summary is written after the fact, so the newest moments of a run may be missing.
  */
 
-import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql, type SQL } from 'drizzle-orm';
 import { connect } from './database.ts';
 import { runs } from './schema.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
@@ -35,7 +35,7 @@ const CHUNK_CHARACTERS = 512 * 1024;
 /** A row takes 2 MB; the record has most of it. */
 const ERROR_BYTES = 64 * 1024;
 
-const TOO_LARGE = '[too large to keep]';
+export const TOO_LARGE = '[too large to keep]';
 
 /** `record` is given for runs whose journal is in no object; values over `runRecordBytes` are left out of it. */
 export async function saveRuns(
@@ -100,6 +100,17 @@ function kept({ input, output, steps }: RunRecord): RunRow['record'] {
 function fits(value: unknown, bytes: number): boolean {
   const text = JSON.stringify(value);
   return text.length * 3 <= bytes || (text.length <= bytes && new TextEncoder().encode(text).byteLength <= bytes);
+}
+
+/** The ids of a version's newest runs that have succeeded or failed. */
+export async function listEndedRuns(db: D1Database, chain: string, version: number, limit: number): Promise<string[]> {
+  const rows = await connect(db)
+    .select({ id: runs.id })
+    .from(runs)
+    .where(and(eq(runs.chain, chain), eq(runs.version, version), inArray(runs.status, ['succeeded', 'failed'])))
+    .orderBy(desc(runs.createdAt))
+    .limit(limit);
+  return rows.map((row) => row.id);
 }
 
 /** Deletes runs that began before that time, a page at a time, so that no statement takes long. */

@@ -9,8 +9,9 @@
  */
 
 import { sql } from 'drizzle-orm';
-import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+import { index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import type { Mode } from '../core/chain/plan.ts';
+import type { Judgement } from '../core/policy/canary.ts';
 import type { RunRecord, RunStatus, ShownFault, TriggerType } from '../core/engine/record.ts';
 
 export const chains = sqliteTable('chains', {
@@ -30,10 +31,54 @@ export const chainVersions = sqliteTable(
     hash: text().notNull(),
     document: text({ mode: 'json' }).$type<unknown>().notNull(),
     createdAt: integer('created_at').notNull(),
+    /** Null for versions of before this was kept. */
+    publishedBy: text('published_by'),
   },
   // Two publishers who compute the same next number meet here; one of them tries again.
   (table) => [primaryKey({ columns: [table.chain, table.version] })],
 );
+
+/** Each time that a version became the active one, by publishing, promoting or rolling back. */
+export const chainActivations = sqliteTable(
+  'chain_activations',
+  {
+    chain: text().notNull(),
+    sequence: integer().notNull(),
+    version: integer().notNull(),
+    at: integer().notNull(),
+    actor: text().notNull(),
+    /** The activation that a roll back returns to; null for the first. */
+    before: integer(),
+  },
+  // Of two who change the active version at once, one meets the other here, and looks again.
+  (table) => [primaryKey({ columns: [table.chain, table.sequence] })],
+);
+
+/** The version that gets a part of the runs, one for each chain; kept with its reason when it was rolled back. */
+export const chainCanaries = sqliteTable('chain_canaries', {
+  chain: text().primaryKey(),
+  version: integer().notNull(),
+  /** The active version, with which it is compared. */
+  stable: integer().notNull(),
+  /** Percent of the runs; 0 when it was rolled back. */
+  weight: real().notNull(),
+  minimumRuns: integer('minimum_runs').notNull(),
+  errorRateIncrease: real('error_rate_increase').notNull(),
+  /** Null: latency is not judged. */
+  latencyIncrease: real('latency_increase'),
+  startedAt: integer('started_at').notNull(),
+  startedBy: text('started_by').notNull(),
+  /** Runs created before are of another weight. */
+  countedFrom: integer('counted_from').notNull(),
+  /** Over which a run is slow; null until enough runs of the stable version are known. */
+  slowMilliseconds: integer('slow_milliseconds'),
+  /** Runs created before helped to find it, and so are not judged by it. */
+  timedFrom: integer('timed_from'),
+  rolledBackAt: integer('rolled_back_at'),
+  reason: text(),
+  /** What decided, as it was then. */
+  judgement: text({ mode: 'json' }).$type<Judgement>(),
+});
 
 /** Routes of active versions. The key is what keeps two chains off one route. */
 export const chainRoutes = sqliteTable(

@@ -71,7 +71,8 @@ export interface CanaryFigures {
   readonly slowMilliseconds: number | undefined;
 }
 
-export interface Verdict {
+/** The figures, and what they say. */
+export interface Judgement extends CanaryFigures {
   readonly errorEvidence: number;
   readonly latencyEvidence: number;
   /** Why the canary is to be rolled back, in words; undefined while it may go on. */
@@ -79,7 +80,8 @@ export interface Verdict {
 }
 
 /** Decides by the figures so far. May be asked as often as one likes. */
-export function judgeCanary(settings: CanarySettings, { errors, latency, slowMilliseconds }: CanaryFigures): Verdict {
+export function judgeCanary(settings: CanarySettings, figures: CanaryFigures): Judgement {
+  const { errors, latency, slowMilliseconds } = figures;
   const weight = settings.weight / 100;
   const errorEvidence = evidenceOf(errors, weight, settings.errorRateIncrease);
   // What may be slower is in the threshold; as many runs as of the stable version may be over it.
@@ -91,7 +93,7 @@ export function judgeCanary(settings: CanarySettings, { errors, latency, slowMil
   else if (latency !== undefined && isDecided(latencyEvidence)) {
     reason = `It is slower: ${compared(latency, `took over ${slowMilliseconds ?? 0} ms`)}.`;
   }
-  return { errorEvidence, latencyEvidence, reason };
+  return { ...figures, errorEvidence, latencyEvidence, reason };
 }
 
 const compared = ({ stable, canary }: Tally, what: string): string =>

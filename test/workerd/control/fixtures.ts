@@ -10,6 +10,8 @@ import type { ControlPorts } from '../../../src/control/ports.ts';
 import type { ActionFacts } from '../../../src/core/chain/catalogue.ts';
 import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
+import { judgeCanary } from '../../../src/core/policy/canary.ts';
+import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { createVault } from '../../../src/vault/vault.ts';
 
@@ -102,6 +104,13 @@ export interface TestControl {
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Called>;
 }
 
+/** A canary of which no run is known. */
+async function storedCanary(chain: string): ReturnType<ControlPorts['canaryStatus']> {
+  const canary = await loadCanary(db, chain);
+  if (canary === undefined) return fail('canary.not-found', 'There is no canary.');
+  return ok({ canary, judgement: judgeCanary(canary, await countOutcomes(db, canary, NOW)) });
+}
+
 export function testControl(overrides: Partial<ControlPorts> = {}): TestControl {
   let changes = 0;
   const ports: ControlPorts = {
@@ -117,6 +126,8 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     pauseRun: (id) => Promise.resolve(fail('run.not-found', `There is no run ${id}.`)),
     retryRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
     replayRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
+    canaryStatus: (chain) => storedCanary(chain),
+    replayShadow: () => Promise.resolve(ok([])),
     sendEvent: () => Promise.resolve(0),
     ...memoryRuns(),
     ...overrides,
@@ -181,6 +192,6 @@ export const codeOf = (called: Called): unknown => called.body['code'];
 
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
-  const tables = 'chains chain_versions chain_routes runs sources connections api_keys configuration audit_log';
+  const tables = 'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }

@@ -5,7 +5,7 @@ import { loadConfiguration, loadRevision } from '../../../src/store/configuratio
 
 beforeEach(async () => {
   await db.batch(
-    ['chains', 'chain_versions', 'chain_routes', 'configuration', 'audit_log'].map((table) =>
+    ['chains', 'chain_activations', 'chain_versions', 'chain_routes', 'configuration', 'audit_log'].map((table) =>
       db.prepare(`delete from ${table}`),
     ),
   );
