@@ -44,7 +44,12 @@ export default {
     const configuration = await reloadConfiguration(env);
     await scheduleAll(env, configuration);
     const prunedBefore = Date.now() - retentionMilliseconds(env);
-    await Promise.all([sweepRuns(env), schedulerOf(env).sweep(), judgeCanaries(env, configuration), pruneRuns(env.DB, prunedBefore)]);
+    await Promise.all([
+      sweepRuns(env),
+      schedulerOf(env).sweep(),
+      judgeCanaries(env, configuration),
+      pruneRuns(env.DB, prunedBefore),
+    ]);
   },
 } satisfies ExportedHandler<Env>;
 

@@ -27,7 +27,8 @@ export async function canaryStatus(env: Env, chain: string): Promise<Result<Cana
 export async function judgeCanaries(env: Env, configuration: Configuration): Promise<void> {
   const chains = [...configuration.chains.values()].filter((chain) => chain.canary !== undefined);
   const judged = await Promise.allSettled(chains.map((chain) => judge(env, chain.name)));
-  for (const result of judged) if (result.status === 'rejected') console.error('a canary was not judged', result.reason);
+  for (const result of judged)
+    if (result.status === 'rejected') console.error('a canary was not judged', result.reason);
 }
 
 async function judge(env: Env, chain: string): Promise<CanaryStatus | undefined> {

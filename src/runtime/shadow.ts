@@ -79,10 +79,16 @@ async function shadowRun(
   if (record.input === TOO_LARGE) return note('Its input was too large to keep.');
   const journal = await objectOf(env, record.id)?.journalOf(record.id);
   const start = startOf(record, journal?.start);
-  const recordings = recordingsOf(record, old, journal === undefined ? [] : (JSON.parse(journal.events) as StepEvent[]));
+  const recordings = recordingsOf(
+    record,
+    old,
+    journal === undefined ? [] : (JSON.parse(journal.events) as StepEvent[]),
+  );
   const before = await play(env, old, start, recordings);
   if (before.unknown.size === 0 && before.status !== record.status) {
-    return note(`It ${record.status}, but ${before.status} when played again by its own version: the records do not suffice.`);
+    return note(
+      `It ${record.status}, but ${before.status} when played again by its own version: the records do not suffice.`,
+    );
   }
   const input = journal === undefined ? start.input : await inputFor(other.plan, start);
   const after = await play(env, other.plan, { ...start, version: other.version, input }, recordings);
@@ -95,7 +101,7 @@ async function shadowRun(
 function startOf(record: RunRecord, stored: string | undefined): RunStart {
   const { id, version, trigger, triggerType, createdAt, input } = record;
   if (stored !== undefined) {
-    return { id, version, input: undefined, ...(JSON.parse(stored) as Pick<RunStart, 'trigger' | 'event' | 'input'>) };
+    return { id, version, ...(JSON.parse(stored) as Pick<RunStart, 'trigger' | 'event' | 'input'>) };
   }
   const event = { type: triggerType, params: {}, query: {}, headers: {}, body: input, receivedAt: createdAt };
   return { id, version, trigger, event, input };

@@ -9,7 +9,13 @@ import { and, desc, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm';
 import { change, connect, type Database } from './database.ts';
 import { chainCanaries, chainVersions, runs } from './schema.ts';
 import { LIMITS } from '../core/limits.ts';
-import { slowAfter, type CanaryFigures, type CanarySettings, type Judgement, type Tally } from '../core/policy/canary.ts';
+import {
+  slowAfter,
+  type CanaryFigures,
+  type CanarySettings,
+  type Judgement,
+  type Tally,
+} from '../core/policy/canary.ts';
 
 export type CanaryRow = typeof chainCanaries.$inferSelect;
 

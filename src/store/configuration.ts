@@ -49,5 +49,12 @@ export async function loadConfiguration(db: D1Database): Promise<StoredConfigura
     database.select().from(connections),
     database.select().from(apiKeys),
   ]);
-  return { revision: revisions[0]?.revision ?? 0, chains, canaries, sources: sourceRows, connections: connectionRows, keys };
+  return {
+    revision: revisions[0]?.revision ?? 0,
+    chains,
+    canaries,
+    sources: sourceRows,
+    connections: connectionRows,
+    keys,
+  };
 }

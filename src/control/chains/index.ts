@@ -1,14 +1,17 @@
-/** Chains: publish, read, remove. */
+/** Chains: publish, read, remove; their versions and canaries. */
 
 import * as v from 'valibot';
+import { canary } from './canary.ts';
 import { publish } from './publish.ts';
+import { shadow } from './shadow.ts';
+import { versions } from './versions.ts';
 import { API, endpoint } from '../endpoint.ts';
 import type { BodyReader } from '../request.ts';
 import { instant, iso, listOf } from '../schemas.ts';
 import { parseChainText } from '../../core/chain/text.ts';
 import type { TriggerPlan } from '../../core/chain/plan.ts';
 import { fail, ok } from '../../core/errors.ts';
-import { listChains, listChainVersions, loadChainVersion, removeChain, type ChainSummary } from '../../store/chains.ts';
+import { listChains, loadChainVersion, removeChain, type ChainSummary } from '../../store/chains.ts';
 
 const TAG = 'Chains';
 const PATH = `${API}/chains/{name}`;
@@ -20,6 +23,22 @@ const chainDocument: BodyReader<unknown> = {
 };
 
 const summary = { name: v.string(), version: v.pipe(v.number(), v.integer()), hash: v.string(), createdAt: instant };
+
+const publishQuery = v.strictObject({
+  activate: v.optional(
+    v.pipe(v.picklist(['true', 'false']), v.description('`false`: publish without making it the active version.')),
+    'true',
+  ),
+  canary: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,3}(?:\.\d{1,3})?$/),
+      v.transform(Number),
+      v.maxValue(100),
+      v.description('Percent of the runs that it gets as a canary, instead of becoming the active version.'),
+    ),
+  ),
+});
 
 const published = v.strictObject({
   name: v.string(),
@@ -53,13 +72,15 @@ export const chains = [
     method: 'PUT',
     path: PATH,
     body: chainDocument,
+    query: publishQuery,
     replies: {
-      200: { description: 'The document is the active version already.', schema: published },
-      201: { description: 'It is a new version, and live.', schema: published },
+      200: { description: 'The document is that version already.', schema: published },
+      201: { description: 'It is a new version, and live unless the query says otherwise.', schema: published },
     },
-    faults: ['chain.invalid', 'chain.route-taken'],
-    async handle({ ports, actor, origin, params: { name }, body }) {
-      const result = await publish(ports, name, body, actor);
+    faults: ['chain.invalid', 'chain.route-taken', 'canary.refused'],
+    async handle({ ports, actor, origin, params: { name }, query, body }) {
+      const options = { activate: query.activate !== 'false', canary: query.canary };
+      const result = await publish(ports, name, body, actor, options);
       if (!result.ok) return result;
       const { created, version, hash, plan, warnings } = result.value;
       const urls = plan.triggers.flatMap((trigger) => urlsOf(trigger, origin));
@@ -102,20 +123,6 @@ export const chains = [
   }),
 
   endpoint({
-    id: 'listChainVersions',
-    tag: TAG,
-    summary: 'List the versions of a chain',
-    method: 'GET',
-    path: `${PATH}/versions`,
-    replies: { 200: { description: 'The newest first.', schema: listOf(v.strictObject(summary)) } },
-    faults: ['chain.not-found'],
-    async handle({ ports, params: { name } }) {
-      const versions = await listChainVersions(ports.db, name);
-      return versions.length === 0 ? notFound(name) : ok({ status: 200, body: { items: versions.map(show) } });
-    },
-  }),
-
-  endpoint({
     id: 'removeChain',
     tag: TAG,
     summary: 'Remove a chain',
@@ -129,4 +136,8 @@ export const chains = [
       return ok({ status: 204 });
     },
   }),
+
+  ...versions,
+  ...canary,
+  shadow,
 ];

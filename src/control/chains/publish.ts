@@ -1,11 +1,14 @@
 /** From the text of a document to the active version of its chain. */
 
+import { CANARY_DEFAULTS, stableFor } from './canary.ts';
+import { routesOf } from './versions.ts';
 import type { ControlPorts } from '../ports.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
 import { compileChain } from '../../core/chain/compile.ts';
 import type { Plan } from '../../core/chain/plan.ts';
 import { ok, type Issue, type Result } from '../../core/errors.ts';
 import { isObject } from '../../core/json.ts';
+import { startCanary } from '../../store/canaries.ts';
 import { publishChain } from '../../store/chains.ts';
 import { listConnections } from '../../store/connections.ts';
 import { listSources } from '../../store/sources.ts';
@@ -21,12 +24,20 @@ export interface Published {
   readonly warnings: readonly Issue[];
 }
 
-/** Faults `chain.invalid`, `chain.route-taken`. Resolves when the version is live in this isolate. */
+export interface PublishOptions {
+  /** False: no run takes the version yet. */
+  readonly activate: boolean;
+  /** Percent of the runs that the version gets as a canary, instead of all. */
+  readonly canary: number | undefined;
+}
+
+/** Faults `chain.invalid`, `chain.route-taken`, `canary.refused`. Resolves when the version is live in this isolate. */
 export async function publish(
   ports: ControlPorts,
   name: string,
   given: unknown,
   actor: string,
+  activation: PublishOptions,
 ): Promise<Result<Published>> {
   const document = isObject(given) && !Object.hasOwn(given, 'name') ? { name, ...given } : given;
   const compiled = compileChain(document, ports.catalogue);
@@ -36,10 +47,22 @@ export async function publish(
     const message = `The document is named "${plan.name}", the address "${name}"; make them equal, or leave the name out.`;
     return refuse('chain.invalid', [{ path: 'name', message }]);
   }
+  const { canary } = activation;
+  // Before the version is stored, which would stay.
+  const stable = canary === undefined ? undefined : await stableFor(ports, name, document);
+  if (stable?.ok === false) return stable;
   const hash = await hashDocument(document);
-  const routes = plan.triggers.filter((trigger) => trigger.type === 'http');
-  const published = await publishChain(ports.db, { name, document, hash, routes, actor, now: ports.now() });
+  const now = ports.now();
+  const activate = activation.activate && canary === undefined;
+  const publication = { name, document, hash, routes: routesOf(plan), activate, actor, now };
+  const published = await publishChain(ports.db, publication);
   if (!published.ok) return published;
+  if (canary !== undefined && stable !== undefined) {
+    const { version } = published.value;
+    await startCanary(ports.db, {
+      ...{ ...CANARY_DEFAULTS, chain: name, version, stable: stable.value, weight: canary, actor, now },
+    });
+  }
   // Also where nothing was stored: an earlier attempt may have died between storing and telling.
   await ports.configurationChanged();
   return ok({ ...published.value, hash, plan, warnings: await warningsOf(ports.db, plan) });

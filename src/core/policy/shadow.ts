@@ -131,7 +131,8 @@ export function compareRuns(from: Played, to: Played): Comparison {
     step,
     reason: to.unrecorded.has(step) ? ('no-recording' as const) : ('depends' as const),
   }));
-  if (from.unknown.size + to.unknown.size > 0) return { differences: found, unknown: [...unknown, { step: null, reason: 'depends' }] };
+  if (from.unknown.size + to.unknown.size > 0)
+    return { differences: found, unknown: [...unknown, { step: null, reason: 'depends' }] };
   for (const what of ['status', 'error', 'output', 'response'] as const) compare(what, from[what], to[what]);
   return { differences: found, unknown };
 }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { ADMIN_KEY, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
+import { ADMIN_KEY, chainDocument, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
 import { endpoints } from '../../../src/control/index.ts';
 
 const control = testControl();
@@ -15,6 +15,9 @@ const bodies: Record<string, unknown> = {
   retryRun: { version: 'newest' },
   replayRun: { input: {} },
   actOnRuns: { action: 'cancel', chain: 'orders', status: 'running' },
+  promoteChainVersion: { version: 2 },
+  setCanary: { version: 2, weight: 10 },
+  replayShadow: { version: 2 },
   sendEvent: { name: 'paid', key: 1, data: {} },
 };
 
@@ -29,6 +32,8 @@ test('every endpoint that takes JSON has a body here', () => {
 });
 
 test.each(jsonEndpoints)('$id takes its body as it stands', async ({ method, path, body }) => {
+  await call('PUT', '/chains/orders', chainDocument('orders'));
+  await call('PUT', '/chains/orders?activate=false', chainDocument('orders', { mode: 'inline' }));
   expect((await call(method, path, body)).status).toBeLessThan(300);
 });
 
