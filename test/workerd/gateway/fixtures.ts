@@ -70,6 +70,20 @@ export async function publish(chain: Fields, trigger: Fields = {}): Promise<Publ
   return { name, route: `POST /${name}` };
 }
 
+/** Another version of a chain that {@link publish} made. */
+export async function publishNext(
+  { name, route }: Published,
+  chain: Fields,
+  query = '',
+  trigger: Fields = {},
+): Promise<number> {
+  const api = { type: 'http', method: 'POST', path: route.slice('POST '.length), auth: 'public', ...trigger };
+  const document = { triggers: { api }, steps: {}, ...chain };
+  const published = await manage(`PUT /chains/${name}${query}`, document);
+  expect(published.status).toBe(201);
+  return Number(published.body['version']);
+}
+
 /** What the upstream received at a path, its query included. */
 export async function receipts(path: string): Promise<{ readonly idempotencyKey?: string; readonly body: string }[]> {
   const reply = await fetch(`${upstream}/receipts?path=${encodeURIComponent(path)}`);
