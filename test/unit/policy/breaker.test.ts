@@ -116,6 +116,22 @@ describe('a probe', () => {
     expect(breaker.state).toBe('closed');
   });
 
+  it('that succeeds also empties the window, so that one more failure does not open it again', () => {
+    const breaker = createBreaker({ ...POLICY, failuresInARow: 100 });
+    for (let n = 0; n < POLICY.windowCalls; n++) call(breaker, FAILED);
+    expect(call(breaker, SUCCEEDED, breaker.until)).toBe('closed');
+    expect(call(breaker, FAILED, NOW + 101)).toBeUndefined();
+  });
+
+  it('that succeeds lets the next outage begin with the first pause again', () => {
+    const breaker = opened();
+    call(breaker, FAILED, breaker.until);
+    const backAt = breaker.until;
+    call(breaker, SUCCEEDED, backAt);
+    for (let failure = 0; failure < POLICY.failuresInARow; failure++) call(breaker, FAILED, backAt);
+    expect(breaker.until).toBe(backAt + POLICY.pauseMilliseconds);
+  });
+
   it('that fails doubles the pause up to the longest, and is not told again', () => {
     const breaker = opened();
     const pauses: number[] = [];
