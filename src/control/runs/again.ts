@@ -1,9 +1,10 @@
 /** Control of runs under way, and new runs out of old ones. */
 
 import * as v from 'valibot';
-import { runRecord, showRun } from './schemas.ts';
+import { runRecord } from './schemas.ts';
 import { API, endpoint, type Reply } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
+import { showRun } from '../../core/engine/show.ts';
 import { ok, type Result } from '../../core/errors.ts';
 import { recordAction } from '../../store/audit.ts';
 

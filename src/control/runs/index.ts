@@ -3,11 +3,12 @@
 import * as v from 'valibot';
 import { again, started } from './again.ts';
 import { bulk } from './bulk.ts';
-import { runRecord, runSummary, showRun, showSummary } from './schemas.ts';
+import { runRecord, runSummary } from './schemas.ts';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
 import { ok } from '../../core/errors.ts';
 import { RUN_STATUSES } from '../../core/engine/record.ts';
+import { showRun, showSummary } from '../../core/engine/show.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { recordAction } from '../../store/audit.ts';
 

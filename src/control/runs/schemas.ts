@@ -1,16 +1,8 @@
-/** Runs as they are shown. */
+/** The schemas of runs as they are shown; `core/engine/show.ts` makes them. */
 
 import * as v from 'valibot';
-import { instant, iso, isoOrNull } from '../schemas.ts';
-import {
-  RUN_STATUSES,
-  STEP_STATUSES,
-  TRIGGER_TYPES,
-  type AttemptRecord,
-  type RunRecord,
-  type RunSummary,
-  type ShownFault,
-} from '../../core/engine/record.ts';
+import { instant } from '../schemas.ts';
+import { RUN_STATUSES, STEP_STATUSES, TRIGGER_TYPES } from '../../core/engine/record.ts';
 
 const shownError = v.nullable(v.looseObject({ code: v.string(), message: v.string(), step: v.optional(v.string()) }));
 
@@ -41,88 +33,43 @@ const attempt = v.strictObject({
   error: shownError,
 });
 
+const stepRecord = v.strictObject({
+  id: v.string(),
+  use: v.string(),
+  status: v.picklist(STEP_STATUSES),
+  output: v.unknown(),
+  error: shownError,
+  attempts: v.array(attempt),
+  waitingFor: v.optional(
+    v.pipe(
+      v.strictObject({
+        kind: v.picklist(['time', 'event', 'approval', 'call']),
+        until: instant,
+        event: v.optional(v.string()),
+        key: v.optional(v.string()),
+        chain: v.optional(v.string()),
+        message: v.optional(v.string()),
+      }),
+      v.description('What the step waits for, while it does.'),
+    ),
+  ),
+  items: v.optional(
+    v.pipe(
+      v.strictObject({ count: whole, done: whole, failed: whole }),
+      v.description('How far a `flow.each` has come.'),
+    ),
+  ),
+  undo: v.optional(
+    v.pipe(
+      v.strictObject({ status: v.picklist(STEP_STATUSES), error: shownError, attempts: v.array(attempt) }),
+      v.description('Its compensation, once that has begun.'),
+    ),
+  ),
+});
+
 export const runRecord = v.strictObject({
   ...summary,
   input: v.unknown(),
   output: v.unknown(),
-  steps: v.array(
-    v.strictObject({
-      id: v.string(),
-      use: v.string(),
-      status: v.picklist(STEP_STATUSES),
-      output: v.unknown(),
-      error: shownError,
-      attempts: v.array(attempt),
-      waitingFor: v.optional(
-        v.pipe(
-          v.strictObject({
-            kind: v.picklist(['time', 'event', 'approval', 'call']),
-            until: instant,
-            event: v.optional(v.string()),
-            key: v.optional(v.string()),
-            chain: v.optional(v.string()),
-            message: v.optional(v.string()),
-          }),
-          v.description('What the step waits for, while it does.'),
-        ),
-      ),
-      items: v.optional(
-        v.pipe(
-          v.strictObject({ count: whole, done: whole, failed: whole }),
-          v.description('How far a `flow.each` has come.'),
-        ),
-      ),
-      undo: v.optional(
-        v.pipe(
-          v.strictObject({ status: v.picklist(STEP_STATUSES), error: shownError, attempts: v.array(attempt) }),
-          v.description('Its compensation, once that has begun.'),
-        ),
-      ),
-    }),
-  ),
-});
-
-const errorOf = (error: ShownFault | undefined) => error ?? null;
-
-export const showSummary = (run: RunSummary) => ({
-  id: run.id,
-  chain: run.chain,
-  version: run.version,
-  trigger: run.trigger,
-  triggerType: run.triggerType,
-  mode: run.mode,
-  status: run.status,
-  createdAt: iso(run.createdAt),
-  endedAt: isoOrNull(run.endedAt),
-  error: errorOf(run.error),
-});
-
-export const showRun = (run: RunRecord) => ({
-  ...showSummary(run),
-  input: run.input ?? null,
-  output: run.output ?? null,
-  steps: run.steps.map((step) => ({
-    id: step.id,
-    use: step.use,
-    status: step.status,
-    output: step.output ?? null,
-    error: errorOf(step.error),
-    attempts: step.attempts.map(showAttempt),
-    ...(step.waitingFor && { waitingFor: { ...step.waitingFor, until: iso(step.waitingFor.until) } }),
-    ...(step.items && { items: step.items }),
-    ...(step.undo && {
-      undo: {
-        status: step.undo.status,
-        error: errorOf(step.undo.error),
-        attempts: step.undo.attempts.map(showAttempt),
-      },
-    }),
-  })),
-});
-
-const showAttempt = ({ attempt: number, startedAt, endedAt, error }: AttemptRecord) => ({
-  attempt: number,
-  startedAt: iso(startedAt),
-  endedAt: isoOrNull(endedAt),
-  error: errorOf(error),
+  steps: v.array(stepRecord),
 });
