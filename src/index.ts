@@ -19,6 +19,7 @@ import {
   saveSummaries,
   sendEvent,
   startRun,
+  streamRun,
   sweepRuns,
 } from './runtime/runs.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
@@ -66,6 +67,7 @@ function portsOf(env: Env): ControlPorts {
     configurationChanged: async () => scheduleAll(env, await reloadConfiguration(env)),
     startRun: (chain, input) => startRun(env, chain, input),
     getRun: (id) => readRun(env, id),
+    streamRun: (id, request) => streamRun(env, id, request),
     listRuns: async (filter) => {
       await saveSummaries(env);
       return listRuns(env.DB, filter);

@@ -25,17 +25,22 @@ export interface Call<Path extends string, Body, Query> {
   readonly query: Query;
   /** Scheme and host under which the gateway was called. */
   readonly origin: string;
+  readonly request: Request;
 }
 
 export interface Reply {
   readonly status: 200 | 201 | 202 | 204;
   readonly body?: unknown;
   readonly location?: string;
+  /** Sent as it is in place of all else: a stream, or a WebSocket. */
+  readonly response?: Response;
 }
 
 export interface ReplyFacts {
   readonly description: string;
   readonly schema?: v.GenericSchema;
+  /** Of the content, where it is no JSON. */
+  readonly mediaType?: string;
 }
 
 /** What the OpenAPI document says of an endpoint. */
@@ -89,7 +94,7 @@ export function endpoint<Path extends string, Body = undefined, Query extends Qu
       const body = await parseBody(definition.body, request);
       if (!body.ok) return body;
       const call = { ports, actor: ACTOR, params: names.value, query: query.value, body: body.value };
-      return handle({ ...call, origin: url.origin });
+      return handle({ ...call, origin: url.origin, request });
     },
   };
 }

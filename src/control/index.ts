@@ -75,7 +75,8 @@ export function createControl<Bindings extends object>(
 
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
 
-function respond({ status, body, location }: Reply): Response {
+function respond({ status, body, location, response }: Reply): Response {
+  if (response !== undefined) return response;
   const headers = { ...HEADERS, ...(location === undefined ? {} : { location }) };
   return body === undefined ? new Response(null, { status, headers }) : Response.json(body, { status, headers });
 }

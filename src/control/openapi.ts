@@ -69,9 +69,9 @@ function operation({ id, tag, summary, path, access, body, query, replies, fault
     ...(body === undefined ? {} : { requestBody: { required: !body.optional, content: content(body.schema) } }),
     responses: {
       ...Object.fromEntries(
-        Object.entries(replies).map(([status, { description, schema }]) => [
+        Object.entries(replies).map(([status, { description, schema, mediaType }]) => [
           status,
-          { description, ...(schema === undefined ? {} : { content: content(schema) }) },
+          { description, ...(schema === undefined ? {} : { content: content(schema, mediaType) }) },
         ]),
       ),
       default: problem,
@@ -79,7 +79,9 @@ function operation({ id, tag, summary, path, access, body, query, replies, fault
   };
 }
 
-const content = (schema: v.GenericSchema) => ({ 'application/json': { schema: jsonSchema(schema) } });
+const content = (schema: v.GenericSchema, mediaType = 'application/json') => ({
+  [mediaType]: { schema: jsonSchema(schema) },
+});
 
 const pathParameters = (path: string): Part[] =>
   [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({

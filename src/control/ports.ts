@@ -22,6 +22,8 @@ export interface ControlPorts {
   configurationChanged(): Promise<void>;
   startRun(chain: string, input: unknown): Promise<Result<{ readonly id: string }>>;
   getRun(id: string): Promise<Result<RunRecord>>;
+  /** The run as it goes on: server-sent events, or a WebSocket where the request asks for one. */
+  streamRun(id: string, request: Request): Promise<Result<Response>>;
   listRuns(filter: RunFilter): Promise<Result<RunPage>>;
   cancelRun(id: string): Promise<Result<RunRecord>>;
   pauseRun(id: string, paused: boolean): Promise<Result<RunRecord>>;

@@ -83,6 +83,14 @@ export const LIMITS = {
   savedUntilWriteMilliseconds: 60_000,
   /** Longest time that a caller waits for the result of a durable run; then it gets 202. */
   resultWaitMilliseconds: 60_000,
+  /** Clients that watch runs of one object at a time; each costs memory with every step that it has seen. */
+  liveWatchersPerObject: 500,
+  /** Chunks that a watcher of a run may lag behind before it is cut off. */
+  liveBacklogChunks: 256,
+  /** Common proxies cut a connection that is silent for 30 s or more. */
+  liveHeartbeatMilliseconds: 15_000,
+  /** How soon a browser that lost its stream comes back. */
+  liveRetryMilliseconds: 1_000,
   /** How long records of inline runs gather: each write to D1 syncs a disk, on the thread that serves here. */
   inlineRecordDelayMilliseconds: 1_000,
   /** Inline runs an isolate records in full each second; failures have as many places of their own. */

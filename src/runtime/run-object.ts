@@ -16,6 +16,7 @@ import { loadPlan } from './configuration.ts';
 import { createDrive, stop, type Drive, type Journal } from './drive.ts';
 import type { Outcome } from './execute.ts';
 import { hostOf } from './host.ts';
+import { LiveHub } from './live.ts';
 import {
   openRunStore,
   startOf,
@@ -68,6 +69,7 @@ export class RunObject extends DurableObject<Env> {
   /** Runs that have arrived and are not on disk yet. */
   readonly #arriving = new Set<string>();
   readonly #waiters = new Waiters();
+  readonly #hub: LiveHub;
   readonly #turns: Turns;
   #alarmAt: number | undefined;
   #prunedAt = 0;
@@ -75,6 +77,7 @@ export class RunObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = openRunStore(ctx.storage);
+    this.#hub = new LiveHub(ctx);
     this.#turns = new Turns(() => ctx.storage.sync());
     this.#summaries = new Summaries(env.DB, this.#store);
     this.#recover();
@@ -182,6 +185,15 @@ export class RunObject extends DurableObject<Env> {
     if (drive !== undefined) return JSON.stringify(recordOf(drive.run));
     const now = this.#store.read(id);
     return now === undefined ? null : (now.record ?? JSON.stringify(queuedRecord(now)));
+  }
+
+  /** Streams a run, whose id is the path, as it goes on; 404 for an unknown one. */
+  override async fetch(request: Request): Promise<Response> {
+    const id = new URL(request.url).pathname.slice(1);
+    const text = await this.read(id);
+    if (text === null) return new Response(null, { status: 404 });
+    const live = this.#live.get(id);
+    return this.#hub.open(request, live === undefined ? (JSON.parse(text) as RunRecord) : recordOf(live.run));
   }
 
   /** `ended`: it had ended before. Where it has something to undo, it ends once that is done. */
@@ -382,6 +394,11 @@ export class RunObject extends DurableObject<Env> {
       sleep: (_drive, until) => this.#sleep(live, until),
       waiting: (_drive, step, wait) => this.#waiting(live, step, wait),
     });
+    const { advance } = drive;
+    drive.advance = () => {
+      advance();
+      this.#hub.note(drive);
+    };
     const live: Live = Object.assign(drive, { parent, sleepsUntil: 0, wakeOnDisk: 0, held: false });
     return live;
   }
@@ -423,6 +440,7 @@ export class RunObject extends DurableObject<Env> {
     const { run } = drive;
     const { id } = run.start;
     this.#summaries.note(summaryOf(run));
+    this.#hub.note(drive);
     if (!hasAnswer(run)) return;
     this.#waiters.answer(run);
     if (run.status === 'running') return;

@@ -2,6 +2,7 @@
 
 import { acceptRuns, objectOf, objectsOf } from './accept.ts';
 import { checkConfiguration, loadPlan, versionFor } from './configuration.ts';
+import { endedStream } from './live.ts';
 import { flushRecords } from './recorder.ts';
 import type { Decision } from './run-object.ts';
 import { carryOver } from '../core/engine/carry.ts';
@@ -38,6 +39,24 @@ export async function readRun(env: Env, id: string): Promise<Result<RunRecord>> 
   const stored = await loadRun(env.DB, id);
   if (stored === undefined) return fail('run.not-found', `There is no run ${id}.`);
   return ok('steps' in stored ? stored : { ...stored, input: undefined, output: undefined, steps: [] });
+}
+
+/** A run as it goes on, as server-sent events or over a WebSocket, whichever the request asks for. */
+export async function streamRun(env: Env, id: string, request: Request): Promise<Result<Response>> {
+  const known = await readRun(env, id);
+  if (!known.ok) return known;
+  const object = objectOf(env, id);
+  // Whoever only asks for the head would leave a stream that nobody reads.
+  if (object === undefined || known.value.endedAt !== undefined || request.method === 'HEAD') {
+    return ok(endedStream(request, known.value));
+  }
+  const headers = new Headers();
+  for (const name of ['upgrade', 'last-event-id']) {
+    const value = request.headers.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  const response = await object.fetch(new Request(`https://runs/${id}`, { headers }));
+  return response.status === 429 ? fail('run.busy', 'Too many clients watch runs; try again later.') : ok(response);
 }
 
 export async function cancelRun(env: Env, id: string): Promise<Result<RunRecord>> {

@@ -125,7 +125,12 @@ export class Platform {
     });
     world.note(() => `${instance.name} starts`);
     world.current = instance;
-    const context = { id: { name: object.name }, storage: instance.storage, waitUntil: () => undefined };
+    const context = {
+      id: { name: object.name },
+      storage: instance.storage,
+      waitUntil: () => undefined,
+      getWebSockets: () => [],
+    };
     const made = this.#construct(context as unknown as DurableObjectState, instance);
     object.current = { instance, methods: made as unknown as Methods };
     this.#evictLater(object, instance);

@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { again, started } from './again.ts';
 import { bulk } from './bulk.ts';
 import { runRecord, runSummary } from './schemas.ts';
+import { watch } from './watch.ts';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
 import { ok } from '../../core/errors.ts';
@@ -113,4 +114,5 @@ export const runs = [
 
   ...again,
   bulk,
+  watch,
 ];

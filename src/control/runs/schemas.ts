@@ -73,3 +73,9 @@ export const runRecord = v.strictObject({
   output: v.unknown(),
   steps: v.array(stepRecord),
 });
+
+/** One event of the live stream of a run. */
+export const runEvent = v.variant('type', [
+  v.strictObject({ type: v.literal('run'), run: v.strictObject({ ...summary, output: v.unknown() }) }),
+  v.strictObject({ type: v.literal('step'), run: v.string(), step: stepRecord }),
+]);

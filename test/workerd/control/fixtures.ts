@@ -123,6 +123,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     async configurationChanged() {
       changes++;
     },
+    streamRun: (id) => Promise.resolve(fail('run.not-found', `There is no run ${id}.`)),
     pauseRun: (id) => Promise.resolve(fail('run.not-found', `There is no run ${id}.`)),
     retryRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
     replayRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
