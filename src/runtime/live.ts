@@ -73,12 +73,11 @@ export class LiveHub {
     if (sockets.length === 0 || isOver) this.#withSocket.delete(id);
   }
 
-  /** @param since where the socket is new; one that slept through a hibernation keeps it itself */
-  #tellSocket(socket: WebSocket, record: RunRecord, since = attachmentOf(socket).sentAt): void {
+  #tellSocket(socket: WebSocket, record: RunRecord): void {
     const seen: Seen = this.#seen.get(socket) ?? new Map();
     this.#seen.set(socket, seen);
-    sendAll(socket, newsOf(seen, record, since), record);
-    socket.serializeAttachment({ run: record.id, sentAt: Date.now() } satisfies Attachment);
+    sendAll(socket, newsOf(seen, record, attachmentOf(socket).sentAt), record);
+    attach(socket, { run: record.id, sentAt: Date.now() });
   }
 
   /**
@@ -96,7 +95,8 @@ export class LiveHub {
       const { 0: client, 1: server } = new WebSocketPair();
       this.#ctx.acceptWebSocket(server, [id]);
       this.#withSocket.add(id);
-      this.#tellSocket(server, record, since);
+      attach(server, { run: id, sentAt: since ?? 0 });
+      this.#tellSocket(server, record);
       return new Response(null, { status: 101, webSocket: client });
     }
     const stream = new EventStream((gone) => this.#drop(id, gone));
@@ -168,6 +168,8 @@ const HEADERS = {
 };
 
 const attachmentOf = (socket: WebSocket): Attachment => socket.deserializeAttachment() as Attachment;
+
+const attach = (socket: WebSocket, attachment: Attachment): void => socket.serializeAttachment(attachment);
 
 const hasEnded = ({ endedAt }: RunRecord): boolean => endedAt !== undefined;
 
