@@ -20,8 +20,6 @@ export interface BreakerPolicy {
   readonly pauseLongestMilliseconds: number;
   /** The longest pause that a provider may ask for. */
   readonly retryAfterLongestMilliseconds: number;
-  /** A probe of which nothing is heard for so long is given up for lost. */
-  readonly probeMilliseconds: number;
 }
 
 /** `unknown`: the call ended before it reached the provider. */
@@ -73,11 +71,14 @@ export const createBreaker = (policy: BreakerPolicy): Breaker => ({
   failedProbes: 0,
 });
 
-/** Whether a call may go to the provider now. */
-export function admit(breaker: Breaker, now: number): Admission {
+/**
+ * Whether a call may go to the provider now.
+ * @param callMilliseconds what the call takes at most: a probe of which nothing is heard longer is lost
+ */
+export function admit(breaker: Breaker, now: number, callMilliseconds: number): Admission {
   if (breaker.state === 'closed') return { pass: { epoch: breaker.epoch, probe: false } };
   if (now < breaker.until) return { pass: undefined, until: breaker.until };
-  change(breaker, 'half-open', now + breaker.policy.probeMilliseconds);
+  change(breaker, 'half-open', now + callMilliseconds);
   return { pass: { epoch: breaker.epoch, probe: true } };
 }
 

@@ -18,8 +18,8 @@ const POLICY: BreakerPolicy = {
   pauseMilliseconds: 100,
   pauseLongestMilliseconds: 1_000,
   retryAfterLongestMilliseconds: 60_000,
-  probeMilliseconds: 300,
 };
+const CALL_MILLISECONDS = 300;
 const NOW = 1_800_000_000_000;
 const FAILED: CallOutcome = { kind: 'failed' };
 const SUCCEEDED: CallOutcome = { kind: 'succeeded' };
@@ -31,7 +31,7 @@ function call(breaker: Breaker, outcome: CallOutcome, now = NOW) {
 }
 
 function passOf(breaker: Breaker, now = NOW): Pass {
-  const { pass } = admit(breaker, now);
+  const { pass } = admit(breaker, now, CALL_MILLISECONDS);
   if (pass === undefined) throw new Error('the call was not let through');
   return pass;
 }
@@ -82,14 +82,17 @@ describe('a closed breaker', () => {
 describe('an open breaker', () => {
   it('lets nothing through until its pause is over, then one call', () => {
     const breaker = opened();
-    expect(admit(breaker, NOW + 99)).toEqual({ pass: undefined, until: NOW + 100 });
+    expect(admit(breaker, NOW + 99, CALL_MILLISECONDS)).toEqual({ pass: undefined, until: NOW + 100 });
     expect(passOf(breaker, NOW + 100).probe).toBe(true);
-    expect(admit(breaker, NOW + 100)).toEqual({ pass: undefined, until: NOW + 100 + POLICY.probeMilliseconds });
+    expect(admit(breaker, NOW + 100, CALL_MILLISECONDS)).toEqual({
+      pass: undefined,
+      until: NOW + 100 + CALL_MILLISECONDS,
+    });
   });
 
   it.each([40, 5_000])('probes when the provider asked for it, in %d ms', (retryAfterMilliseconds) => {
     const breaker = opened({}, { kind: 'failed', retryAfterMilliseconds });
-    expect(admit(breaker, NOW + retryAfterMilliseconds - 1).pass).toBeUndefined();
+    expect(admit(breaker, NOW + retryAfterMilliseconds - 1, CALL_MILLISECONDS).pass).toBeUndefined();
     expect(passOf(breaker, NOW + retryAfterMilliseconds).probe).toBe(true);
   });
 
@@ -151,7 +154,7 @@ describe('a probe', () => {
   it('that is lost makes room for another, and has no say when it comes back', () => {
     const breaker = opened();
     const lost = passOf(breaker, NOW + 100);
-    const next = passOf(breaker, NOW + 100 + POLICY.probeMilliseconds);
+    const next = passOf(breaker, NOW + 100 + CALL_MILLISECONDS);
     expect(settleCall(breaker, lost, SUCCEEDED, NOW + 401)).toBeUndefined();
     expect(settleCall(breaker, next, FAILED, NOW + 402)).toBeUndefined();
     expect(breaker.state).toBe('open');
@@ -176,7 +179,6 @@ const policies = fc.record({
   pauseMilliseconds: fc.integer({ min: 1, max: 500 }),
   pauseLongestMilliseconds: fc.integer({ min: 500, max: 5_000 }),
   retryAfterLongestMilliseconds: fc.constant(60_000),
-  probeMilliseconds: fc.integer({ min: 1, max: 1_000 }),
 });
 
 describe('whatever happens, in whatever order', () => {
@@ -194,7 +196,7 @@ describe('whatever happens, in whatever order', () => {
           const [ending] = ends === undefined ? [] : underWay.splice(ends % Math.max(1, underWay.length), 1);
           if (ending === undefined) {
             const { state, until } = breaker;
-            const admission = admit(breaker, now);
+            const admission = admit(breaker, now, CALL_MILLISECONDS);
             if (admission.pass === undefined) {
               expect(admission.until).toBeGreaterThan(now);
               continue;
@@ -204,7 +206,7 @@ describe('whatever happens, in whatever order', () => {
             if (!admission.pass.probe) continue;
             expect(now).toBeGreaterThanOrEqual(until);
             if (probe !== undefined) expect(now).toBeGreaterThanOrEqual(probe.until);
-            probe = { pass: admission.pass, until: now + policy.probeMilliseconds };
+            probe = { pass: admission.pass, until: now + CALL_MILLISECONDS };
             continue;
           }
           const { state, epoch } = breaker;
@@ -227,10 +229,10 @@ describe('whatever happens, in whatever order', () => {
         let now = NOW;
         for (const { afterMilliseconds, ends, outcome } of moves) {
           now += afterMilliseconds;
-          const { pass } = admit(breaker, now);
+          const { pass } = admit(breaker, now, CALL_MILLISECONDS);
           if (pass !== undefined && ends !== undefined) settleCall(breaker, pass, outcome, now);
         }
-        const asked = admit(breaker, now);
+        const asked = admit(breaker, now, CALL_MILLISECONDS);
         if (asked.pass === undefined) {
           const longest = Math.max(policy.pauseLongestMilliseconds, policy.retryAfterLongestMilliseconds);
           expect(asked.until - now).toBeLessThanOrEqual(longest);
