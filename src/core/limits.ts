@@ -83,6 +83,17 @@ export const LIMITS = {
   savedUntilWriteMilliseconds: 60_000,
   /** Longest time that a caller waits for the result of a durable run; then it gets 202. */
   resultWaitMilliseconds: 60_000,
+  /** Calls over one connection that fail in a row until it is paused. */
+  breakerFailuresInARow: 5,
+  /** Or the share of failures in a window of so many calls at least. */
+  breakerFailureShare: 0.5,
+  breakerWindowCalls: 20,
+  breakerWindowMilliseconds: 60_000,
+  /** The first pause; each probe that fails doubles it. */
+  breakerPauseMilliseconds: 1_000,
+  breakerPauseLongestMilliseconds: 5 * 60_000,
+  /** How long after its timeout a probe is given up for lost. */
+  breakerProbeGraceMilliseconds: 5_000,
   /** Clients that watch runs of one object at a time; each costs memory with every step that it has seen. */
   liveWatchersPerObject: 500,
   /** Chunks that a watcher of a run may lag behind before it is cut off. */

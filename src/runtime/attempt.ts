@@ -60,7 +60,10 @@ function interrupted(step: StepPlan): Fault {
 }
 
 export function start(drive: Drive, frame: Frame, step: StepPlan): void {
-  const { run, host, journal } = drive;
+  const { run, host, journal, providers } = drive;
+  const admitted = providers?.admit(drive, frame, step);
+  if (admitted === 'waits') return;
+  let call = admitted;
   const startedAt = host.now();
   const number = begin(frame, step, startedAt);
   let controller: AbortController | undefined;
@@ -70,6 +73,8 @@ export function start(drive: Drive, frame: Frame, step: StepPlan): void {
       clearTimeout(timer);
       drive.underWay.delete(giveUp);
     }
+    if (call !== undefined) providers?.settle(call, outcome, host.now());
+    call = undefined;
     if (settle(drive, frame, step, number, outcome) && !drive.advancing) drive.advance();
   };
   const giveUp = (reason: Fault): void => {

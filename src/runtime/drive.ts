@@ -7,6 +7,7 @@ import type { ActionHost } from './action-context.ts';
 import { isBlocked, isReplaying, replay, start } from './attempt.ts';
 import { isTrue, type Outcome } from './execute.ts';
 import { advanceItem, openFan, type Item } from './fan-out.ts';
+import type { Providers } from './providers.ts';
 import { compensate, type Compensation } from './undo.ts';
 import { beginCall, beginWait, timeUp } from './waits.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
@@ -40,6 +41,8 @@ export interface DriveOptions {
   sleep(drive: Drive, until: number): void;
   /** Does work whose result will be written, together with that of other runs where this saves writes. */
   readonly gather: ((work: () => void) => void) | undefined;
+  /** Where steps wait for a provider that is paused. */
+  readonly providers?: Providers;
   /** A step waits for something outside; called again for it after a restart. */
   waiting(drive: Drive, key: StepKey, wait: Wait): void;
   /** What the journal knows of steps that the engine has not come to again after a restart. */

@@ -17,6 +17,8 @@ import { createDrive, stop, type Drive, type Journal } from './drive.ts';
 import type { Outcome } from './execute.ts';
 import { hostOf } from './host.ts';
 import { LiveHub } from './live.ts';
+import { tellOutage } from './outages.ts';
+import { endHolds, Providers } from './providers.ts';
 import {
   openRunStore,
   startOf,
@@ -70,6 +72,7 @@ export class RunObject extends DurableObject<Env> {
   readonly #arriving = new Set<string>();
   readonly #waiters = new Waiters();
   readonly #hub: LiveHub;
+  readonly #providers: Providers;
   readonly #turns: Turns;
   #alarmAt: number | undefined;
   #prunedAt = 0;
@@ -78,6 +81,10 @@ export class RunObject extends DurableObject<Env> {
     super(ctx, env);
     this.#store = openRunStore(ctx.storage);
     this.#hub = new LiveHub(ctx);
+    this.#providers = new Providers(
+      (runs) => queueMicrotask(() => this.#release(runs)),
+      (news) => ctx.waitUntil(tellOutage(env.DB, news)),
+    );
     this.#turns = new Turns(() => ctx.storage.sync());
     this.#summaries = new Summaries(env.DB, this.#store);
     this.#recover();
@@ -390,6 +397,7 @@ export class RunObject extends DurableObject<Env> {
       recorded: events.length === 0 ? undefined : byStep(events),
       deadline: createdAt + plan.timeoutMilliseconds,
       gather: (work) => void this.#turns.do(() => void this.#attempt(start.id, work)),
+      providers: this.#providers,
       changed: () => this.#changed(live),
       sleep: (_drive, until) => this.#sleep(live, until),
       waiting: (_drive, step, wait) => this.#waiting(live, step, wait),
@@ -410,6 +418,20 @@ export class RunObject extends DurableObject<Env> {
     const delay = until - Date.now();
     if (delay <= LIMITS.parkAfterMilliseconds) setTimeout(drive.advance, Math.max(0, delay));
     else if (!drive.held) this.#park(drive);
+  }
+
+  /** Lets runs go on that wait for a provider. */
+  #release(runs: readonly string[]): void {
+    for (const id of runs) {
+      const drive = this.#live.get(id);
+      const goOn = (live: Live): void => {
+        endHolds(live);
+        live.advance();
+      };
+      if (drive !== undefined) void this.#turns.do(() => void this.#attempt(id, () => goOn(drive)));
+      else if (this.#parked.get(id)?.paused === false) this.#enqueue(id);
+    }
+    this.#startQueued();
   }
 
   /** Takes a run that waits out of memory. */

@@ -43,11 +43,12 @@ const stepRecord = v.strictObject({
   waitingFor: v.optional(
     v.pipe(
       v.strictObject({
-        kind: v.picklist(['time', 'event', 'approval', 'call']),
+        kind: v.picklist(['time', 'event', 'approval', 'call', 'connection']),
         until: instant,
         event: v.optional(v.string()),
         key: v.optional(v.string()),
         chain: v.optional(v.string()),
+        connection: v.optional(v.string()),
         message: v.optional(v.string()),
       }),
       v.description('What the step waits for, while it does.'),

@@ -57,6 +57,7 @@ export function createFrame(
     unsettled: step.after.length,
     reached: step.after.length === 0,
     chosen: step.gates.length === 0,
+    held: false,
     wait: undefined,
     fan: undefined,
   }));
@@ -138,12 +139,23 @@ export function unpark(frame: Frame, step: StepPlan): boolean {
   return true;
 }
 
+/** Lets a step that could start wait until then; no attempt has begun. */
+export function hold(frame: Frame, step: StepPlan, until: number): boolean {
+  const state = stateOf(frame, step);
+  if (state.status !== 'pending') return false;
+  state.status = 'waiting';
+  state.held = true;
+  state.retryAt = until;
+  return true;
+}
+
 /** Begins an attempt and gives its number, from 1. */
 export function begin(frame: Frame, step: StepPlan, now: number): number {
   const state = stateOf(frame, step);
   const attempt = state.attempts.length + 1;
   state.attempts.push({ attempt, startedAt: now, endedAt: undefined, fault: undefined });
   state.status = 'running';
+  state.held = false;
   frame.active++;
   if (holdsPlace(step)) frame.places.taken++;
   return attempt;

@@ -44,12 +44,14 @@ export interface StepRecord {
 }
 
 export interface WaitRecord {
-  readonly kind: 'time' | 'event' | 'approval' | 'call';
+  /** `connection`: its provider fails, and is left alone for a while. */
+  readonly kind: 'time' | 'event' | 'approval' | 'call' | 'connection';
   /** Unix time in milliseconds. */
   readonly until: number;
   readonly event?: string;
   readonly key?: string;
   readonly chain?: string;
+  readonly connection?: string;
   readonly message?: string;
 }
 

@@ -62,6 +62,8 @@ export interface StepState {
   reached: boolean;
   /** A switch or an error route chose it. */
   chosen: boolean;
+  /** Whether it waits, before its attempt, for a provider that is paused. */
+  held: boolean;
   /** What a `flow.wait` or `flow.call` waits for, while `waiting`. */
   wait: Wait | undefined;
   /** The items of a `flow.each`, while it runs and after. */

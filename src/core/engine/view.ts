@@ -55,6 +55,7 @@ export function recordOf(run: RunState): RunRecord {
       output,
       error: shown(state?.fault),
       ...(state?.wait && { waitingFor: waitOf(state.wait) }),
+      ...(state?.held && state.status === 'waiting' && { waitingFor: holdOf(plan, state) }),
       ...(state?.fan && { items: progressOf(state.fan) }),
       ...undoOf(run, plan),
     };
@@ -76,6 +77,13 @@ const waitOf = (wait: Wait): WaitRecord => ({
   ...(wait.kind === 'event' && { event: wait.event, ...(wait.key !== undefined && { key: wait.key }) }),
   ...(wait.kind === 'call' && { chain: wait.chain }),
   ...(wait.kind === 'approval' && wait.message !== undefined && { message: wait.message }),
+});
+
+const holdOf = ({ connection }: StepPlan, { retryAt }: StepState): WaitRecord => ({
+  kind: 'connection',
+  until: retryAt,
+  ...(connection !== undefined && { connection }),
+  message: 'Its calls failed one after the other; until then none is made, and then one to try.',
 });
 
 const progressOf = (fan: Fan): StepRecord['items'] & object => ({
