@@ -1,4 +1,4 @@
-import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
 const TIMEOUT_MILLISECONDS = 60_000;
@@ -33,6 +33,8 @@ export default defineConfig({
                 TIDEGATE_MASTER_KEY: `1:${Buffer.alloc(32, 7).toString('base64')}`,
                 TIDEGATE_EGRESS_ALLOW: '127.0.0.1',
                 TIDEGATE_RUN_SHARDS: '2',
+                // Read here, since what a test file globs is cached and misses a new migration.
+                TEST_MIGRATIONS: await readD1Migrations('./migrations'),
               },
             },
           }),
