@@ -15,6 +15,7 @@ import { readRun, saveSummaries } from './runs.ts';
 import type { Action } from '../connectors/kit/types.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { Plan } from '../core/chain/plan.ts';
+import { differencesOf } from '../core/data/difference.ts';
 import type { StepEvent } from '../core/engine/journal.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { RunStart } from '../core/engine/state.ts';
@@ -57,7 +58,8 @@ export async function replayShadow(env: Env, { chain, from, to, limit }: ShadowR
     // One by one: a record may take megabytes.
     for (const id of await listEndedRuns(env.DB, chain, from, limit)) {
       const recorded = await readRun(env, id);
-      if (recorded.ok) shadows.push(await shadowRun(env, recorded.value, old, { version: to, plan }));
+      if (!recorded.ok) continue;
+      shadows.push(await shadowRun(env, recorded.value, old, { version: to, plan }));
     }
     return ok(shadows);
   } catch (thrown) {
@@ -66,17 +68,18 @@ export async function replayShadow(env: Env, { chain, from, to, limit }: ShadowR
   }
 }
 
+const unplayed = (run: string, note: string): ShadowRun => ({
+  ...{ run, result: 'unknown', differences: [], unknown: [] },
+  note,
+});
+
 async function shadowRun(
   env: Env,
   record: RunRecord,
   old: Plan,
   other: { readonly version: number; readonly plan: Plan },
 ): Promise<ShadowRun> {
-  const note = (text: string): ShadowRun => ({
-    ...{ run: record.id, result: 'unknown', differences: [], unknown: [] },
-    note: text,
-  });
-  if (record.input === TOO_LARGE) return note('Its input was too large to keep.');
+  if (record.input === TOO_LARGE) return unplayed(record.id, 'Its input was too large to keep.');
   const journal = await objectOf(env, record.id)?.journalOf(record.id);
   const start = startOf(record, journal?.start);
   const recordings = recordingsOf(
@@ -86,12 +89,14 @@ async function shadowRun(
   );
   const before = await play(env, old, start, recordings);
   if (before.unknown.size === 0 && before.status !== record.status) {
-    return note(
+    return unplayed(
+      record.id,
       `It ${record.status}, but ${before.status} when played again by its own version: the records do not suffice.`,
     );
   }
-  const input = journal === undefined ? start.input : await inputFor(other.plan, start);
-  const after = await play(env, other.plan, { ...start, version: other.version, input }, recordings);
+  const input = journal === undefined ? ok(start.input) : await inputFor(old, other.plan, start);
+  if (!input.ok) return unplayed(record.id, `Its input could not be made of the event: ${input.fault.message}`);
+  const after = await play(env, other.plan, { ...start, version: other.version, input: input.value }, recordings);
   const comparison = compareRuns(before, after);
   const result = comparison.differences.length > 0 ? 'different' : comparison.unknown.length > 0 ? 'unknown' : 'same';
   return { run: record.id, result, ...comparison, note: undefined };
@@ -107,11 +112,20 @@ function startOf(record: RunRecord, stored: string | undefined): RunStart {
   return { id, version, trigger, event, input };
 }
 
-/** The input as that version would have made it of the event. */
-async function inputFor(plan: Plan, { trigger, event, input }: RunStart): Promise<unknown> {
+/** The input as the other version would have made it of the event; one that was edited stays as it is. */
+async function inputFor(old: Plan, plan: Plan, start: RunStart): Promise<Result<unknown>> {
+  try {
+    const made = await madeBy(old, start);
+    return ok(differencesOf(made, start.input, 1).length > 0 ? start.input : await madeBy(plan, start));
+  } catch (thrown) {
+    if (thrown instanceof FaultError) return { ok: false, fault: thrown.fault };
+    throw thrown;
+  }
+}
+
+async function madeBy(plan: Plan, { trigger, event, input }: RunStart): Promise<unknown> {
   const found = triggerOf(plan, trigger);
-  if (found === undefined || found.type === 'manual') return input;
-  return inputOf(plan, found, event);
+  return found === undefined || found.type === 'manual' ? input : inputOf(plan, found, event);
 }
 
 /** Plays until every step that has no recording is known and passed by; each round finds at least one more. */

@@ -142,6 +142,34 @@ describe('shadow replay', () => {
     expect(await receipts(`/echo?mark=${mark}`)).toHaveLength(3);
   });
 
+  it('makes the input of the event anew, but leaves one that was edited as it is', async () => {
+    const chain = await publish({ mode: 'durable', output: '{{ input }}' }, { input: { n: '{{ trigger.body.n }}' } });
+    const first = String((await call(chain.route, { n: 1 })).body['id']);
+    await answerOf(first);
+    const second = String((await manage(`POST /runs/${first}/replay`, { input: { n: 5 } })).body['id']);
+    await answerOf(second);
+    const input = { n: '{{ trigger.body.n + 1 }}' };
+    await publishNext(chain, { mode: 'durable', output: '{{ input }}' }, '?activate=false', { input });
+    const items = itemsOf(await shadow(chain)) as { run: string; result: string }[];
+    expect(items.find(({ run }) => run === first)).toMatchObject({
+      differences: [
+        { what: 'input', path: 'n', from: 1, to: 2 },
+        { what: 'output', path: 'n', from: 1, to: 2 },
+      ],
+    });
+    expect(items.find(({ run }) => run === second)).toMatchObject({ result: 'same' });
+  });
+
+  it('tells of a run whose input cannot be made, and plays the others', async () => {
+    const chain = await publish({ mode: 'durable', ...output('x') });
+    for (const body of [{ n: 1 }, {}]) await answerOf(String((await call(chain.route, body)).body['id']));
+    await publishNext(chain, { mode: 'durable', ...output('x') }, '?activate=false', {
+      input: { n: '{{ trigger.body.n }}' },
+    });
+    const items = itemsOf(await shadow(chain)) as { note: string | null }[];
+    expect(items.map(({ note }) => note)).toEqual(expect.arrayContaining([expect.stringContaining('missing'), null]));
+  });
+
   it('tells that another version refuses the input', async () => {
     const chain = await publish(output('x'));
     await call(chain.route, { n: 1 });
