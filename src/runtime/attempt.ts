@@ -88,7 +88,12 @@ export function start(drive: Drive, frame: Frame, step: StepPlan): void {
         timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
         drive.underWay.add(giveUp);
       }
-      void outcome.then((settled) => (drive.gather === undefined ? go(settled) : drive.gather(() => go(settled))));
+      void outcome.then((settled) => {
+        // What came in time is not late because the disk is busy.
+        if (settled.kind !== 'ready') clearTimeout(timer);
+        if (drive.gather === undefined) go(settled);
+        else drive.gather(() => go(settled));
+      });
     } else if (outcome.kind === 'ready') {
       journal?.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
       drive.perform(() => go(outcome.perform()));

@@ -246,7 +246,12 @@ class Exchange {
     receipt.outcomeAt = world.now;
     receipt.outcomeWall = world.wall();
     receipt.retryAfterMilliseconds = retryAfterMilliseconds;
-    const settled = (): void => void (receipt.settled = true);
+    const signal = this.#signal;
+    const settled = (): void => {
+      // A run that was stopped meanwhile has no use for it.
+      if (signal?.aborted) receipt.outcome = 'given-up';
+      else receipt.settled = true;
+    };
     // While the disk is busy, results gather, and are written once it is free: that is the second write.
     const gathered = (): void => world.afterTurn(() => instance.gate(settled));
     world.afterTurn(() => instance.gate(gathered));
