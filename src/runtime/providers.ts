@@ -106,7 +106,7 @@ export class Providers {
 }
 
 /** An answer that refuses is one of a provider that works; what failed before the call tells nothing of it. */
-function callOutcomeOf(outcome: Outcome): CallOutcome {
+export function callOutcomeOf(outcome: Outcome): CallOutcome {
   if (outcome.kind === 'succeeded') return { kind: 'succeeded' };
   if (outcome.kind !== 'failed') return { kind: 'unknown' };
   const { code, retryable, retryAfterMilliseconds } = outcome.fault;
