@@ -140,6 +140,8 @@ function connectorText(connector: Connector): string {
 const triggerText = ([name, schema]: readonly [string, GenericSchema]): string =>
   `### \`${name}\`\n\n${schemaOf(schema).description ?? ''}\n\n${table(schemaOf(schema))}`;
 
+const FLOW_CONTROL = `\`concurrency\`, \`throttle\`, \`debounce\`, \`idempotency\`, \`order\` and \`priority\` make the runs of a durable chain wait, leaves them out or puts them in order. A run that waits for its turn is \`queued\`; one that is left out ends as \`cancelled\`, and its error says why: \`run.dropped\` or \`run.superseded\`. A key is a text with at least one expression; each of its values is counted by itself. Runs are spread over the gateway by key where all keys of the chain are the same text. How it works: [design/flow-control.md](design/flow-control.md).`;
+
 const EXPRESSIONS = `\`{{ … }}\` in a text holds an expression in [JSONata](https://docs.jsonata.org/). How they are evaluated: [design/expressions.md](design/expressions.md).
 
 - **Roots**: \`trigger\` (\`name\`, \`type\`, \`params\`, \`query\`, \`headers\`, \`body\`, \`receivedAt\`), \`input\`, \`steps.<id>\` (the output of a step), \`run\` (\`id\`, \`startedAt\`, \`now\`) and \`chain\` (\`name\`, \`version\`). The \`input\` of a trigger sees \`trigger\`, \`run.now\` and \`chain.name\`.
@@ -169,6 +171,10 @@ Names of steps and triggers are letters, digits, \`_\` and \`-\`, begin with a l
 ## Triggers
 
 ${Object.entries(TRIGGERS).map(triggerText).join('\n')}
+
+## Flow control
+
+${FLOW_CONTROL}
 
 ## Steps
 

@@ -56,6 +56,8 @@ export const ERRORS = {
   'run.failed': terminal(500, 'The chain ended the run'),
   'run.timeout': terminal(504, 'The run took too long'),
   'run.cancelled': terminal(409, 'The run was cancelled'),
+  'run.dropped': retryable(429, 'The chain has as many runs as it may have'),
+  'run.superseded': terminal(409, 'A newer run took the place of the run'),
   'run.not-found': terminal(404, 'There is no such run'),
   'run.ended': terminal(409, 'The run has already ended'),
   'run.not-failed': terminal(409, 'Only a run that failed can be retried'),

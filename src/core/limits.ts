@@ -67,6 +67,16 @@ export const LIMITS = {
   runsPerObject: 256,
   /** How long a run object sleeps at most while it has runs under way. */
   runLeaseMilliseconds: 30_000,
+  /** Runs under flow control that one object holds, waiting or under way; each takes about 1 KB of its memory. */
+  flowRunsPerObject: 20_000,
+  /** `concurrency.limit`, `throttle.limit` and `throttle.burst`. */
+  flowLimit: 10_000,
+  /** The longest period of flow control. */
+  flowPeriodLongestMilliseconds: 30 * 24 * 3_600_000,
+  /** The key of a run under flow control, as JSON text. */
+  flowKeyCharacters: 1_024,
+  /** Priorities go from minus this to plus this. */
+  flowPriority: 100,
   /** Start and journal of a run in one row, in characters; a longer journal goes on in rows of its own. */
   runRowCharacters: 32 * 1024,
   /** A run that waits longer than this leaves the memory of its object, which then costs nothing. */

@@ -9,6 +9,7 @@ import type { Catalogue } from './catalogue.ts';
 import { conform, type Leaf } from './conform.ts';
 import { chainSchema, type ChainDocument } from './document.ts';
 import { formatDuration, parseDuration } from './duration.ts';
+import { compileFlow } from './flow-control.ts';
 import { at, IssueList } from './issues.ts';
 import { isReservedName } from './names.ts';
 import type { Mode, Plan, StepPlan } from './plan.ts';
@@ -67,6 +68,7 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
     steps,
     undoes: steps.some(undoes),
     onFailure: chain.onFailure,
+    flow: compileFlow(chain, mode, issues),
     output: compileOutput(chain, issues),
     timeoutMilliseconds: runTimeout(chain, mode, steps, issues),
     document: document as Json,

@@ -12,6 +12,7 @@ const longest = {
   stepTimeout: formatDuration(LIMITS.stepTimeoutLongestMilliseconds),
   inline: formatDuration(LIMITS.runTimeoutInlineLongestMilliseconds),
   durable: formatDuration(LIMITS.runTimeoutDurableLongestMilliseconds),
+  flow: formatDuration(LIMITS.flowPeriodLongestMilliseconds),
 };
 const usual = {
   inline: formatDuration(LIMITS.runTimeoutInlineMilliseconds),
@@ -243,6 +244,57 @@ export const stepSchema = v.strictObject({
   description: v.optional(v.pipe(v.string(), v.description('For the reader.'))),
 });
 
+const flowKey = (description: string) =>
+  v.pipe(v.string(), v.minLength(1), v.examples(['{{ input.customer }}']), v.description(description));
+
+const flowLimit = (description: string) =>
+  v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(LIMITS.flowLimit), v.description(description));
+
+const flowPeriod = (description: string) => duration(`${description} At most ${longest.flow}.`);
+
+/** What makes runs wait, leaves them out, or puts them in order. All of it needs a durable chain. */
+const FLOW = {
+  concurrency: v.strictObject({
+    limit: flowLimit('Runs at a time. One that has started counts until it has ended, also while it waits.'),
+    key: v.optional(
+      flowKey('Counts the runs of each value by itself. Over `trigger`, `input` and `chain`. Default: all runs.'),
+    ),
+    strategy: v.optional(
+      v.pipe(
+        v.picklist(['queue', 'drop', 'cancel-oldest']),
+        v.description(
+          'What becomes of a run over the limit: `queue`: it waits; `drop`: it ends with `run.dropped`; `cancel-oldest`: the oldest ends with `run.superseded`, and it starts.',
+        ),
+      ),
+      'queue',
+    ),
+  }),
+  throttle: v.strictObject({
+    limit: flowLimit('Starts in each period, evenly spread; further runs wait.'),
+    period: flowPeriod('The time that the limit is for.'),
+    burst: v.optional(flowLimit('Runs that may start at once after a rest.'), 1),
+    key: v.optional(flowKey('As for `concurrency`.')),
+  }),
+  debounce: v.strictObject({
+    period: flowPeriod(
+      'How long no further run may come before the newest starts; the others end with `run.superseded`.',
+    ),
+    key: v.optional(flowKey('As for `concurrency`.')),
+    maximum: v.optional(flowPeriod('The longest time from the first run of a burst to the start. Default: none.')),
+  }),
+  idempotency: v.strictObject({
+    key: flowKey('A run with the key of an earlier one is that run: its id is given back, and nothing starts.'),
+    period: flowPeriod('How long that is so.'),
+  }),
+  order: v.strictObject({
+    strategy: v.pipe(
+      v.literal('fifo'),
+      v.description('One run at a time, each after the one that was accepted before it has ended.'),
+    ),
+    key: v.optional(flowKey('Puts the runs of each value in an order of their own. As for `concurrency`.')),
+  }),
+} as const;
+
 export const chainSchema = v.pipe(
   v.strictObject({
     $schema: v.optional(v.pipe(v.string(), v.description('Address of this schema, for completion in an editor.'))),
@@ -284,9 +336,23 @@ export const chainSchema = v.pipe(
         ),
       ),
     ),
+    concurrency: v.optional(v.pipe(FLOW.concurrency, v.description('How many runs there may be at a time.'))),
+    throttle: v.optional(v.pipe(FLOW.throttle, v.description('How often runs start.'))),
+    debounce: v.optional(v.pipe(FLOW.debounce, v.description('Runs only the newest of a burst.'))),
+    idempotency: v.optional(v.pipe(FLOW.idempotency, v.description('Makes one run of those with the same key.'))),
+    order: v.optional(v.pipe(FLOW.order, v.description('Runs one after the other.'))),
+    priority: v.optional(
+      v.pipe(
+        v.string(),
+        v.examples(['{{ input.vip ? 50 : 0 }}']),
+        v.description(
+          `One expression over \`trigger\`, \`input\`, \`run\` and \`chain\` that gives a number from -${LIMITS.flowPriority} to ${LIMITS.flowPriority}. Of the runs that wait, those with the largest start first.`,
+        ),
+      ),
+    ),
     timeout: v.optional(
       duration(
-        `The longest time of a run. Default: ${usual.inline} inline, ${usual.durable} durable; at most ${longest.inline} inline, ${longest.durable} durable.`,
+        `The longest time of a run, from its start. Default: ${usual.inline} inline, ${usual.durable} durable; at most ${longest.inline} inline, ${longest.durable} durable.`,
       ),
     ),
   }),

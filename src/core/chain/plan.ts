@@ -3,6 +3,7 @@
 import type { Template } from '../expression/types.ts';
 import type { Json } from '../json.ts';
 import type { Issue } from '../errors.ts';
+import type { Strategy } from '../policy/flow.ts';
 import type { ActionFacts } from './catalogue.ts';
 
 export type Mode = 'inline' | 'durable';
@@ -89,6 +90,32 @@ export type TriggerPlan = { readonly name: string; readonly input: Template | un
   | { readonly type: 'manual' }
 );
 
+/** Flow control. A `key` that is undefined stands for all runs of the chain. */
+export interface FlowPlan {
+  readonly concurrency:
+    { readonly limit: number; readonly strategy: Strategy; readonly key: Template | undefined } | undefined;
+  readonly throttle:
+    | {
+        readonly limit: number;
+        readonly periodMilliseconds: number;
+        readonly burst: number;
+        readonly key: Template | undefined;
+      }
+    | undefined;
+  readonly debounce:
+    | {
+        readonly periodMilliseconds: number;
+        readonly maximumMilliseconds: number | undefined;
+        readonly key: Template | undefined;
+      }
+    | undefined;
+  readonly idempotency: { readonly periodMilliseconds: number; readonly key: Template | undefined } | undefined;
+  readonly order: { readonly key: Template | undefined } | undefined;
+  readonly priority: Template | undefined;
+  /** All keys are one expression, so that runs with different keys need not meet. */
+  readonly spread: boolean;
+}
+
 export interface Plan {
   readonly name: string;
   readonly mode: Mode;
@@ -101,6 +128,7 @@ export interface Plan {
   readonly undoes: boolean;
   /** The chain that is started when a run fails. */
   readonly onFailure: string | undefined;
+  readonly flow: FlowPlan | undefined;
   readonly timeoutMilliseconds: number;
   /** The document that it was compiled from. */
   readonly document: Json;

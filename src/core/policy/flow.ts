@@ -14,7 +14,7 @@ export interface Flow {
   readonly debounce?: {
     readonly key: string;
     readonly periodMilliseconds: number;
-    readonly maximumMilliseconds?: number;
+    readonly maximumMilliseconds?: number | undefined;
   };
   readonly idempotency?: { readonly key: string; readonly periodMilliseconds: number };
   readonly order?: { readonly key: string };

@@ -13,6 +13,8 @@ const get = { use: 'http.get', with: { url: 'https://example.com' } };
 /** A document that is right but for what the case changes. */
 const chain = (change: object): object => ({ name: 'good', triggers: { api: http }, steps: { a: map }, ...change });
 const steps = (change: object): object => chain({ steps: { a: map, ...change } });
+const durable = (change: object): object => chain({ mode: 'durable', ...change });
+const fifo = { strategy: 'fifo' };
 const trigger = (change: object): object => chain({ triggers: { api: { ...http, ...change } } });
 
 /** What is wrong, where it is told, and words of the message that name the fix. */
@@ -325,6 +327,87 @@ const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
     'triggers.api.input.id',
     'Known are: trigger, run, chain',
   ],
+  ['flow control in an inline chain', chain({ concurrency: { limit: 1 } }), 'concurrency', 'set "mode" to "durable"'],
+  ['a priority in an inline chain', chain({ priority: '{{ 1 }}' }), 'priority', 'set "mode" to "durable"'],
+  ['a limit of nothing', durable({ concurrency: { limit: 0 } }), 'concurrency.limit', 'at least 1'],
+  ['a limit that is an expression', durable({ concurrency: { limit: '{{ 5 }}' } }), 'concurrency.limit', 'number'],
+  [
+    'a misspelt strategy',
+    durable({ concurrency: { limit: 1, strategy: 'cancel-olest' } }),
+    'concurrency.strategy',
+    'Did you mean "cancel-oldest"?',
+  ],
+  [
+    'a key without an expression',
+    durable({ concurrency: { limit: 1, key: 'customer' } }),
+    'concurrency.key',
+    'leave it out',
+  ],
+  [
+    'a key over the steps',
+    durable({ throttle: { limit: 1, period: '1s', key: '{{ steps.a.x }}' } }),
+    'throttle.key',
+    'Known are: trigger, input, chain',
+  ],
+  [
+    'a key that differs with each delivery',
+    durable({ debounce: { period: '1s', key: '{{ $now() }}' } }),
+    'debounce.key',
+    'remove $now',
+  ],
+  [
+    'a key over the time of the run',
+    durable({ order: { strategy: 'fifo', key: '{{ run.now }}' } }),
+    'order.key',
+    'no "run"',
+  ],
+  ['a throttle without its period', durable({ throttle: { limit: 1 } }), 'throttle.period', '"period" is missing'],
+  ['a throttle of no time', durable({ throttle: { limit: 1, period: '0s' } }), 'throttle.period', 'more than 0'],
+  ['a debounce beyond the bound', durable({ debounce: { period: '31d' } }), 'debounce.period', 'at most 30d'],
+  [
+    'a debounce whose maximum is short of its period',
+    durable({ debounce: { period: '10s', maximum: '5s' } }),
+    'debounce.maximum',
+    'at least the period',
+  ],
+  ['idempotency without its key', durable({ idempotency: { period: '1d' } }), 'idempotency.key', '"key" is missing'],
+  [
+    'an idempotency key that all runs share',
+    durable({ idempotency: { period: '1d', key: 'all' } }),
+    'idempotency.key',
+    'name what makes runs the same',
+  ],
+  [
+    'a priority that is no expression',
+    durable({ concurrency: { limit: 1 }, priority: 'high' }),
+    'priority',
+    'as a whole',
+  ],
+  [
+    'a priority where nothing waits',
+    durable({ concurrency: { limit: 1, strategy: 'drop' }, priority: '{{ 1 }}' }),
+    'priority',
+    'waits for its turn',
+  ],
+  [
+    'a priority against an order',
+    durable({ order: fifo, priority: '{{ 1 }}' }),
+    'priority',
+    'remove "priority" or "order"',
+  ],
+  [
+    'a debounce against an order',
+    durable({ order: fifo, debounce: { period: '1s' } }),
+    'debounce',
+    'remove "debounce" or "order"',
+  ],
+  [
+    'an order that leaves runs out',
+    durable({ order: fifo, concurrency: { limit: 1, strategy: 'drop' } }),
+    'concurrency.strategy',
+    'set it to "queue"',
+  ],
+  ['an unknown order', durable({ order: { strategy: 'lifo' } }), 'order.strategy', '"fifo"'],
   ['a run timeout beyond the bound', chain({ timeout: '1h' }), 'timeout', 'inline chain, at most 15m'],
 ];
 
