@@ -140,7 +140,7 @@ function connectorText(connector: Connector): string {
 const triggerText = ([name, schema]: readonly [string, GenericSchema]): string =>
   `### \`${name}\`\n\n${schemaOf(schema).description ?? ''}\n\n${table(schemaOf(schema))}`;
 
-const FLOW_CONTROL = `\`concurrency\`, \`throttle\`, \`debounce\`, \`idempotency\`, \`order\` and \`priority\` make the runs of a durable chain wait, leaves them out or puts them in order. A run that waits for its turn is \`queued\`; one that is left out ends as \`cancelled\`, and its error says why: \`run.dropped\` or \`run.superseded\`. A key is a text with at least one expression; each of its values is counted by itself. Runs are spread over the gateway by key where all keys of the chain are the same text. How it works: [design/flow-control.md](design/flow-control.md).`;
+const FLOW_CONTROL = `\`concurrency\`, \`throttle\`, \`debounce\`, \`idempotency\`, \`order\` and \`priority\` make the runs of a durable chain wait, leave them out or put them in order. A run that waits for its turn is \`queued\`; one that is left out ends as \`cancelled\`, and its error says why: \`run.dropped\` or \`run.superseded\`. A key is a text with at least one expression; each of its values is counted by itself. Runs are spread over the gateway by key where all keys of the chain are the same text. How it works: [design/flow-control.md](design/flow-control.md).`;
 
 const EXPRESSIONS = `\`{{ … }}\` in a text holds an expression in [JSONata](https://docs.jsonata.org/). How they are evaluated: [design/expressions.md](design/expressions.md).
 
