@@ -14,7 +14,7 @@ import type { StepPlan } from '../core/chain/plan.ts';
 import { end, isPassedBy, isTimeUp, outcome, skip, takeReady, wake } from '../core/engine/engine.ts';
 import type { StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { Frame, RunState, Wait } from '../core/engine/state.ts';
-import { fault, faultOf, type Fault } from '../core/errors.ts';
+import { fault, faultOf, type ErrorCode, type Fault } from '../core/errors.ts';
 
 /** Where a durable run writes what happens. Everything is called before anything that depends on it. */
 export interface Journal {
@@ -219,9 +219,12 @@ function failed(drive: Drive, reason: Fault): void {
 /** Ends a run that has a fault and undoes nothing any more. */
 function fail(drive: Drive): void {
   const { run, host } = drive;
-  const status = run.fault?.code === 'run.cancelled' ? 'cancelled' : 'failed';
-  if (end(run, status, host.now(), { fault: run.fault })) ended(drive);
+  if (end(run, statusFor(run.fault), host.now(), { fault: run.fault })) ended(drive);
 }
+
+const CANCELLED: ReadonlySet<ErrorCode | undefined> = new Set(['run.cancelled', 'run.dropped', 'run.superseded']);
+const statusFor = (reason: Fault | undefined): 'cancelled' | 'failed' =>
+  CANCELLED.has(reason?.code) ? 'cancelled' : 'failed';
 
 function ended(drive: Drive): void {
   drive.journal?.end(drive.run);
@@ -246,8 +249,7 @@ export function stop(drive: Drive, reason: Fault): void {
     return;
   }
   run.fault = reason;
-  const status = reason.code === 'run.cancelled' ? 'cancelled' : 'failed';
-  if (!end(run, status, host.now(), { fault: reason })) return;
+  if (!end(run, statusFor(reason), host.now(), { fault: reason })) return;
   // Before the record is made, which would show them as running forever.
   for (const giveUp of [...drive.underWay]) giveUp(reason);
   ended(drive);

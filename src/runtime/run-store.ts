@@ -5,12 +5,14 @@
  */
 
 import type { Journal } from './drive.ts';
+import { FLOW_MARKS_SCHEMA } from './flow-marks.ts';
 import type { StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunSummary } from '../core/engine/record.ts';
 import type { RunStart, RunState, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
 import { fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { HeldFlow } from '../core/policy/flow.ts';
 
 /** A run on its way to its object. */
 export interface AcceptedRun {
@@ -21,6 +23,8 @@ export interface AcceptedRun {
   readonly receivedAt: number;
   /** {@link StoredStart} as JSON text: it crosses the call and goes to disk as it is. */
   readonly start: string;
+  /** Flow control of its chain, or why that could not be told, as JSON text. */
+  readonly flow?: string;
   /** Events that it takes over from another run. */
   readonly carried?: readonly StepEvent[];
 }
@@ -50,6 +54,8 @@ export interface RunRow {
   readonly paused: boolean;
   /** When it is to be opened again; 0: at once. */
   readonly wakeAt: number;
+  /** When it had its turn, where it waited for one. */
+  readonly startedAt: number | undefined;
   readonly start: RunStart;
   readonly parent: Parent | undefined;
   /** The final record as JSON text, once the run has ended. */
@@ -61,6 +67,7 @@ export interface OpenRun {
   readonly id: string;
   readonly wakeAt: number;
   readonly paused: boolean;
+  readonly flow: string | undefined;
 }
 
 export interface RunStore {
@@ -76,6 +83,7 @@ export interface RunStore {
   /** Notes when the run must be opened again, for instances to come. */
   setWake(id: string, wakeAt: number): void;
   setPaused(id: string, paused: boolean): void;
+  setFlow(id: string, flow: string): void;
   addWait(event: string, key: string | undefined, run: string, step: StepKey): void;
   /** The steps that wait for an event; those that named no key take any. */
   waitsFor(event: string, key: string | undefined): { readonly run: string; readonly step: StepKey }[];
@@ -107,6 +115,7 @@ const MIGRATIONS = [
    create table waits (
      event text not null, key text not null, run text not null, step text not null, primary key (event, key, run, step)
    ) without rowid;`,
+  `alter table runs add column flow text; ${FLOW_MARKS_SCHEMA}`,
 ];
 
 export function openRunStore(storage: DurableObjectStorage): RunStore {
@@ -138,9 +147,14 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
     },
     openRuns: () =>
       sql
-        .exec('select id, wake_at, paused from runs where ended_at is null order by created_at')
+        .exec('select id, wake_at, paused, flow from runs where ended_at is null order by created_at')
         .toArray()
-        .map((row) => ({ id: String(row['id']), wakeAt: Number(row['wake_at']), paused: row['paused'] === 1 })),
+        .map((row) => ({
+          id: String(row['id']),
+          wakeAt: Number(row['wake_at']),
+          paused: row['paused'] === 1,
+          flow: row['flow'] === null ? undefined : String(row['flow']),
+        })),
     endedSince: (milliseconds) =>
       sql
         .exec('select record from runs where ended_at >= ?', milliseconds)
@@ -149,6 +163,7 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
     create: (run) => createJournal(sql, run, notBefore),
     resume: (id) => resumeJournal(sql, id, notBefore),
     setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
+    setFlow: (id, flow) => void sql.exec('update runs set flow = ? where id = ?', flow, id),
     setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
     addWait: (event, key, run, step) =>
       void sql.exec('insert or ignore into waits values (?, ?, ?, ?)', event, waitKey(key), run, JSON.stringify(step)),
@@ -192,10 +207,15 @@ function rowOf(row: Record<string, SqlStorageValue>): RunRow {
     endedAt: row['ended_at'] === null ? undefined : Number(row['ended_at']),
     paused: row['paused'] === 1,
     wakeAt: Number(row['wake_at']),
+    startedAt: startedAtOf(row['flow']),
     start: startOf(id, version, stored),
     parent: stored.parent,
     record: row['record'] === null ? undefined : String(row['record']),
   };
+}
+
+function startedAtOf(flow: SqlStorageValue | undefined): number | undefined {
+  return typeof flow === 'string' ? (JSON.parse(flow) as Partial<HeldFlow>).startedAt : undefined;
 }
 
 export const startOf = (id: string, version: number, stored: StoredStart): RunStart => ({
@@ -221,7 +241,7 @@ interface Place {
 type NotBefore = RunStore['notBefore'];
 
 function createJournal(sql: SqlStorage, run: AcceptedRun, notBefore: NotBefore): Journal {
-  const values = [run.id, run.chain, run.version, run.start, run.receivedAt];
+  const values = [run.id, run.chain, run.version, run.start, run.receivedAt, run.flow ?? null];
   const journal = journalOf(
     sql,
     run.id,
@@ -230,13 +250,13 @@ function createJournal(sql: SqlStorage, run: AcceptedRun, notBefore: NotBefore):
       notBefore,
       insert: (events) =>
         void sql.exec(
-          'insert into runs (id, chain, version, start, created_at, events) values (?, ?, ?, ?, ?, ?)',
+          'insert into runs (id, chain, version, start, created_at, flow, events) values (?, ?, ?, ?, ?, ?, ?)',
           ...values,
           events,
         ),
       insertEnded: (endedAt, record) =>
         void sql.exec(
-          'insert into runs (id, chain, version, start, created_at, ended_at, record) values (?, ?, ?, ?, ?, ?, ?)',
+          'insert into runs (id, chain, version, start, created_at, flow, ended_at, record) values (?, ?, ?, ?, ?, ?, ?, ?)',
           ...values,
           endedAt,
           record,
