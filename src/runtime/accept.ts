@@ -3,12 +3,15 @@
  *
  * The id of a run names its object, so that any isolate finds it without a look-up. Where the request
  * has a dedupe key, the id is made of that key: a duplicate meets the primary key and starts nothing,
- * and needs no index of its own.
+ * and needs no index of its own. Where the chain declares flow control, its key chooses the object: it is
+ * made of the event, so a duplicate comes to the same one.
  */
 
 import { loadPlan } from './configuration.ts';
 import type { RunObject } from './run-object.ts';
 import type { AcceptedRun, Parent, StoredStart } from './run-store.ts';
+import { flowOf } from '../core/chain/flow-control.ts';
+import type { Plan } from '../core/chain/plan.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { StepEvent } from '../core/engine/journal.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
@@ -28,6 +31,8 @@ export interface RunRequest {
   readonly dedupeKey?: string;
   /** The step that waits for the run. */
   readonly parent?: Parent;
+  /** Somebody asked for a run once more: it is neither the same as an earlier one nor held back for a newer one. */
+  readonly again?: boolean;
   /** Results that it takes over from another run. */
   readonly carried?: readonly StepEvent[];
 }
@@ -62,13 +67,39 @@ async function shardOf(env: Env, key: string | undefined): Promise<string> {
   return (number % shardsOf(env)).toString(36);
 }
 
-async function accepted(env: Env, shard: string, request: RunRequest): Promise<AcceptedRun> {
+interface PlacedRun {
+  readonly shard: string;
+  readonly run: AcceptedRun;
+}
+
+/** @param shardKey chooses the object, unless the flow control of the chain does */
+async function placed(env: Env, shardKey: Promise<string>, request: RunRequest): Promise<PlacedRun> {
+  const loaded = loadPlan(env, request.chain, request.version);
+  const plan = loaded instanceof Promise ? await loaded : loaded;
+  const input = 'input' in request ? request.input : await inputOfRequest(plan, request);
+  if (plan.flow === undefined) {
+    const shard = await shardKey;
+    return { shard, run: await accepted(shard, request, input) };
+  }
+  const { event, again = false, parent } = request;
+  // A chain that is called must be a run of its own, whose end is told to its caller.
+  const { shardKey: own, flow } = await flowOf(plan.flow, {
+    chain: plan.name,
+    event,
+    input,
+    idempotent: !again && parent === undefined,
+    debounced: !again,
+  });
+  const shard = await shardOf(env, own);
+  return { shard, run: { ...(await accepted(shard, request, input)), flow: JSON.stringify(flow) } };
+}
+
+async function accepted(shard: string, request: RunRequest, input: unknown): Promise<AcceptedRun> {
   const { chain, version, trigger, event, dedupeKey, parent } = request;
   const unique =
     dedupeKey === undefined
       ? randomBytes(16)
       : (await sha256(JSON.stringify([dedupeKey, chain, trigger]))).slice(0, 16);
-  const input = 'input' in request ? request.input : await inputOfRequest(env, request);
   const start: StoredStart = {
     trigger,
     event,
@@ -81,8 +112,7 @@ async function accepted(env: Env, shard: string, request: RunRequest): Promise<A
   return carried === undefined ? run : { ...run, carried };
 }
 
-async function inputOfRequest(env: Env, request: RunRequest): Promise<unknown> {
-  const plan = await loadPlan(env, request.chain, request.version);
+async function inputOfRequest(plan: Plan, request: RunRequest): Promise<unknown> {
   const trigger = triggerOf(plan, request.trigger);
   return trigger === undefined ? request.event.body : inputOf(plan, trigger, request.event);
 }
@@ -98,9 +128,19 @@ export async function acceptRuns(
   shardKey: string | undefined,
   requests: readonly RunRequest[],
 ): Promise<readonly Acceptance[]> {
-  const shard = await shardOf(env, shardKey);
-  const runs = await Promise.all(requests.map((request) => accepted(env, shard, request)));
-  return withObject(env, shard, (object) => object.accept(runs));
+  const shard = shardOf(env, shardKey);
+  const runs = await Promise.all(requests.map((request) => placed(env, shard, request)));
+  const answers = new Map<PlacedRun, Acceptance>();
+  await Promise.all(
+    [...Map.groupBy(runs, (run) => run.shard)].map(async ([name, group]) => {
+      const accepts = await withObject(env, name, (object) => object.accept(group.map(({ run }) => run)));
+      for (const [index, run] of group.entries()) {
+        const answer = accepts[index];
+        if (answer !== undefined) answers.set(run, answer);
+      }
+    }),
+  );
+  return runs.flatMap((run) => answers.get(run) ?? []);
 }
 
 /** Accepts one run and waits for its answer. `undefined`: it went on longer than the caller waits. */
@@ -108,11 +148,9 @@ export async function acceptAndWait(
   env: Env,
   request: RunRequest,
   waitMilliseconds: number,
-): Promise<{ readonly id: string; readonly answer: Awaited<ReturnType<RunObject['acceptAndWait']>> }> {
-  const shard = await shardOf(env, request.dedupeKey);
-  const run = await accepted(env, shard, request);
-  const answer = await withObject(env, shard, (object) => object.acceptAndWait(run, waitMilliseconds));
-  return { id: run.id, answer };
+): ReturnType<RunObject['acceptAndWait']> {
+  const { shard, run } = await placed(env, shardOf(env, request.dedupeKey), request);
+  return withObject(env, shard, (object) => object.acceptAndWait(run, waitMilliseconds));
 }
 
 /**

@@ -15,6 +15,7 @@ import { callChain, startFailureChain, tellParent } from './calls.ts';
 import { loadPlan } from './configuration.ts';
 import { createDrive, stop, type Drive, type Journal } from './drive.ts';
 import type { Outcome } from './execute.ts';
+import { FlowControl } from './flow.ts';
 import { hostOf } from './host.ts';
 import { LiveHub } from './live.ts';
 import { tellOutage } from './outages.ts';
@@ -36,7 +37,7 @@ import { deliver } from './waits.ts';
 import type { Plan, StepPlan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
 import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
-import type { RunRecord } from '../core/engine/record.ts';
+import type { RunRecord, RunSummary } from '../core/engine/record.ts';
 import type { RunStart, RunState, Wait } from '../core/engine/state.ts';
 import { recordOf, summaryOf } from '../core/engine/view.ts';
 import { fault, faultOf } from '../core/errors.ts';
@@ -74,6 +75,8 @@ export class RunObject extends DurableObject<Env> {
   readonly #hub: LiveHub;
   readonly #providers: Providers;
   readonly #turns: Turns;
+  readonly #flow: FlowControl;
+  #starting = false;
   #alarmAt: number | undefined;
   #prunedAt = 0;
 
@@ -87,12 +90,24 @@ export class RunObject extends DurableObject<Env> {
     );
     this.#turns = new Turns(() => ctx.storage.sync());
     this.#summaries = new Summaries(env.DB, this.#store);
+    this.#flow = new FlowControl(ctx.storage.sql, {
+      start: (id, flow) => {
+        this.#store.setFlow(id, flow);
+        this.#enqueue(id);
+        this.#startQueued();
+      },
+      end: (id) => this.#endBy(id),
+      wakeAt: (at) => this.#wakeFlowAt(at),
+    });
     this.#recover();
   }
 
   /** Takes up every run on disk that has not ended, and tells others of what ended around the last stop. */
   #recover(): void {
-    for (const { id, wakeAt, paused } of this.#store.openRuns()) this.#parked.set(id, { wakeAt, paused });
+    const open = this.#store.openRuns();
+    for (const { id, wakeAt, paused } of open) this.#parked.set(id, { wakeAt, paused });
+    this.#flow.restore(open.flatMap(({ id, flow }) => (flow === undefined ? [] : [{ id, flow }])));
+    for (const { id, paused } of open) if (this.#flow.isWaiting(id)) this.#parked.set(id, { wakeAt: Infinity, paused });
     for (const summary of this.#store.endedSince(this.#store.savedUntil())) {
       this.#summaries.note(summary);
       const row = this.#store.read(summary.id);
@@ -108,17 +123,21 @@ export class RunObject extends DurableObject<Env> {
     let written: Promise<void> | undefined;
     let failure: unknown;
     const accepted = runs.map((run) => {
-      const { id } = run;
-      const duplicate = this.#knows(id);
+      const id = this.#flow.firstOf(run) ?? run.id;
+      const duplicate = id !== run.id || this.#knows(id);
       // Nobody is told of a run that is not written, neither by its first delivery nor by its second.
       if (!duplicate) {
         this.#arriving.add(id);
+        this.#flow.arrives(run);
         written = this.#turns.do(() => (failure ??= this.#arrive(run)));
       } else if (this.#arriving.has(id)) written = this.#turns.do(() => {});
       return { id, duplicate };
     });
     await written;
-    failure ??= accepted.find(({ id }) => !this.#knows(id)) && new Error('the run could not be written');
+    // One that was accepted long ago may have left the object since.
+    failure ??=
+      accepted.find(({ id }, index) => id === runs[index]?.id && !this.#knows(id)) &&
+      new Error('the run could not be written');
     if (failure !== undefined) throw failure;
     return accepted;
   }
@@ -128,7 +147,9 @@ export class RunObject extends DurableObject<Env> {
     this.#arriving.delete(run.id);
     const failure = this.#attempt(run.id, () => this.#take(run));
     this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
-    return this.#store.has(run.id) ? undefined : failure;
+    if (this.#store.has(run.id)) return undefined;
+    this.#flow.lost(run);
+    return failure;
   }
 
   #knows(id: string): boolean {
@@ -150,7 +171,16 @@ export class RunObject extends DurableObject<Env> {
 
   /** Drives a run that just arrived; its first turn and its row are one write. */
   #take(run: AcceptedRun): void {
-    const journal = this.#store.create(run);
+    const offered = this.#flow.offer(run);
+    const journal = this.#store.create(offered === undefined ? run : { ...run, flow: offered.flow });
+    if (offered?.waits === true) {
+      journal.flush();
+      this.#parked.set(run.id, { wakeAt: Infinity, paused: false });
+      const row = this.#store.read(run.id);
+      if (row !== undefined) this.#summaries.note(queuedSummary(row));
+      return offered.settle();
+    }
+    offered?.settle();
     const plan = loadPlan(this.env, run.chain, run.version);
     if (plan instanceof Promise || this.#live.size >= LIMITS.runsPerObject) {
       journal.flush();
@@ -164,12 +194,13 @@ export class RunObject extends DurableObject<Env> {
     this.#begin(this.#driveOf(plan, start, run.receivedAt, stored.parent, { events: run.carried ?? [], journal }));
   }
 
-  async acceptAndWait(run: AcceptedRun, waitMilliseconds: number): Promise<RunAnswer | undefined> {
-    if (this.#knows(run.id)) return this.wait(run.id, waitMilliseconds);
+  async acceptAndWait(run: AcceptedRun, waitMilliseconds: number): Promise<AnsweredRun> {
+    const id = this.#flow.firstOf(run) ?? run.id;
+    if (id !== run.id || this.#knows(id)) return { id, answer: await this.wait(id, waitMilliseconds) };
     // Before it is accepted: a run of steps that need not wait ends within `accept`.
-    const answer = this.#waiters.add(run.id, waitMilliseconds);
+    const answer = this.#waiters.add(id, waitMilliseconds);
     await this.accept([run]);
-    return answer;
+    return { id, answer: await answer };
   }
 
   /** The answer of a run, or undefined when it has none within the time. */
@@ -209,6 +240,7 @@ export class RunObject extends DurableObject<Env> {
     if (!this.#knows(id)) return 'unknown';
     const live = this.#live.get(id);
     if (live !== undefined) stop(live, reason);
+    this.#flow.cancel(id, reason);
     const drive = live ?? (await this.#open(id, (opened) => stop(opened, reason)));
     if (drive !== undefined) {
       // Another may have opened it meanwhile, and driven it on.
@@ -232,6 +264,10 @@ export class RunObject extends DurableObject<Env> {
 
   /** Starts no further step until {@link resume}. False for a run that has ended. */
   async pause(id: string): Promise<boolean> {
+    if (this.#flow.isWaiting(id)) {
+      this.#store.setPaused(id, true);
+      return true;
+    }
     const drive = await this.#open(id, (opened) => (opened.paused = true));
     if (drive === undefined) return false;
     drive.paused = true;
@@ -241,6 +277,10 @@ export class RunObject extends DurableObject<Env> {
   }
 
   async resume(id: string): Promise<boolean> {
+    if (this.#flow.isWaiting(id)) {
+      this.#store.setPaused(id, false);
+      return true;
+    }
     const drive = await this.#open(id);
     if (drive === undefined) return false;
     if (drive.paused) {
@@ -307,9 +347,11 @@ export class RunObject extends DurableObject<Env> {
     if (now - this.#prunedAt < LIMITS.pruneMilliseconds) return;
     this.#prunedAt = now;
     this.#store.prune(now - retentionMilliseconds(this.env));
+    this.#flow.prune();
   }
 
   #wakeDue(): void {
+    this.#flow.due();
     const now = Date.now();
     let next = Infinity;
     for (const [id, { wakeAt, paused }] of this.#parked) {
@@ -331,10 +373,29 @@ export class RunObject extends DurableObject<Env> {
   }
 
   #startQueued(): void {
+    // A run may end at once and let the next one start: that is the turn of the loop, not of the stack.
+    if (this.#starting) return;
+    this.#starting = true;
     while (this.#queue.length > 0 && !this.#isFull()) {
       const id = this.#queue.shift();
       if (id !== undefined) void this.#open(id);
     }
+    this.#starting = false;
+  }
+
+  /** Ends a run whose flow control gives a reason. */
+  #endBy(id: string): void {
+    const [live, reason] = [this.#live.get(id), this.#flow.reasonOf(id)];
+    if (live === undefined) void this.#open(id);
+    else if (reason !== undefined) stop(live, reason);
+  }
+
+  #wakeFlowAt(at: number): void {
+    const now = Date.now();
+    const soon = at - now <= LIMITS.parkAfterMilliseconds;
+    if (soon) setTimeout(() => this.#flow.due(), Math.max(0, at - now));
+    // The timer is lost with the isolate, the alarm is not; but an alarm for each start would be a row for each.
+    this.#armAlarm(soon ? now + LIMITS.runLeaseMilliseconds : at);
   }
 
   /**
@@ -345,6 +406,7 @@ export class RunObject extends DurableObject<Env> {
     if (this.#arriving.has(id)) await this.#turns.do(() => {});
     const live = this.#live.get(id);
     if (live !== undefined) return live;
+    if (this.#flow.isWaiting(id)) return undefined;
     const row = this.#store.read(id);
     if (row === undefined || row.endedAt !== undefined) return undefined;
     try {
@@ -354,7 +416,13 @@ export class RunObject extends DurableObject<Env> {
         // Much may have happened to it meanwhile; the plan is in memory now.
         return await this.#open(id, first);
       }
-      const drive = this.#driveOf(loaded, row.start, row.createdAt, row.parent, this.#store.resume(id));
+      const drive = this.#driveOf(
+        loaded,
+        row.start,
+        row.startedAt ?? row.createdAt,
+        row.parent,
+        this.#store.resume(id),
+      );
       drive.paused = row.paused;
       drive.wakeOnDisk = row.wakeAt;
       drive.held = true;
@@ -378,14 +446,16 @@ export class RunObject extends DurableObject<Env> {
     this.#parked.delete(run.start.id);
     this.#changed(drive);
     const issues = run.plan.validateInput?.(run.start.input) ?? [];
-    if (issues.length === 0) first(drive);
-    else stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
+    const reason = this.#flow.reasonOf(run.start.id);
+    if (issues.length > 0) stop(drive, fault('input.invalid', issues[0]?.message ?? 'not valid', { issues }));
+    else if (reason !== undefined) stop(drive, reason);
+    else first(drive);
   }
 
   #driveOf(
     plan: Plan,
     start: RunStart,
-    createdAt: number,
+    startedAt: number,
     parent: Parent | undefined,
     { events, journal }: { readonly events: readonly StepEvent[]; readonly journal: Journal },
   ): Live {
@@ -395,7 +465,7 @@ export class RunObject extends DurableObject<Env> {
       random: Math.random,
       journal,
       recorded: events.length === 0 ? undefined : byStep(events),
-      deadline: createdAt + plan.timeoutMilliseconds,
+      deadline: startedAt + plan.timeoutMilliseconds,
       gather: (work) => void this.#turns.do(() => void this.#attempt(start.id, work)),
       providers: this.#providers,
       changed: () => this.#changed(live),
@@ -467,6 +537,7 @@ export class RunObject extends DurableObject<Env> {
     this.#waiters.answer(run);
     if (run.status === 'running') return;
     this.#live.delete(id);
+    this.#flow.ended(id);
     if (drive.parent !== undefined) this.#tellParent(drive.parent, answerOf(run));
     if (run.plan.onFailure !== undefined) this.#failed(recordOf(run));
     this.#startQueued();
@@ -510,7 +581,13 @@ export interface Decision {
   readonly at: number;
 }
 
-const queuedRecord = (row: RunRow): RunRecord => ({
+interface AnsweredRun {
+  /** That of an earlier run, where this one is the same by its idempotency key. */
+  readonly id: string;
+  readonly answer: RunAnswer | undefined;
+}
+
+const queuedSummary = (row: RunRow): RunSummary => ({
   id: row.id,
   chain: row.chain,
   version: row.version,
@@ -521,6 +598,10 @@ const queuedRecord = (row: RunRow): RunRecord => ({
   createdAt: row.createdAt,
   endedAt: row.endedAt,
   error: undefined,
+});
+
+const queuedRecord = (row: RunRow): RunRecord => ({
+  ...queuedSummary(row),
   input: row.start.input,
   output: undefined,
   steps: [],

@@ -137,7 +137,7 @@ async function startAgain(
   { trigger, event, input }: Again,
   carried?: readonly StepEvent[],
 ): Promise<Result<{ id: string }>> {
-  const request = { chain, version, trigger, event: { ...event, receivedAt: Date.now() }, input };
+  const request = { chain, version, trigger, event: { ...event, receivedAt: Date.now() }, input, again: true };
   const [accepted] = await acceptRuns(env, undefined, [carried === undefined ? request : { ...request, carried }]);
   return accepted === undefined ? fail('storage.unavailable', 'The run was not accepted; try again.') : ok(accepted);
 }

@@ -99,9 +99,13 @@ function compileKey(text: string | undefined, field: Field, issues: IssueList): 
   return template;
 }
 
-export interface FlowScope {
+export interface FlowRequest {
+  readonly chain: string;
   readonly event: TriggerEvent;
   readonly input: unknown;
+  /** Whether it may be the same as an earlier run, and whether it may give way to a newer one. */
+  readonly idempotent: boolean;
+  readonly debounced: boolean;
 }
 
 /** The flow of one run and what chooses its object, or why it cannot run. */
@@ -111,16 +115,8 @@ export interface RunFlow {
   readonly flow: Flow | { readonly fault: Fault };
 }
 
-/**
- * @param again somebody asked for the run once more: neither is it the same as an earlier one, nor does it
- *   wait for a newer one
- */
-export async function flowOf(
-  name: string,
-  plan: FlowPlan,
-  { event, input }: FlowScope,
-  again: boolean,
-): Promise<RunFlow> {
+export async function flowOf(plan: FlowPlan, request: FlowRequest): Promise<RunFlow> {
+  const { chain: name, event, input, idempotent, debounced } = request;
   const { receivedAt, ...trigger } = event;
   const scope = { trigger, input, chain: { name } };
   const { concurrency, throttle, debounce, idempotency, order } = plan;
@@ -141,8 +137,8 @@ export async function flowOf(
       chain: name,
       ...(concurrency && { concurrency: { ...concurrency, key: key('concurrency') } }),
       ...(throttle && { throttle: { ...throttle, key: key('throttle') } }),
-      ...(debounce && !again && { debounce: { ...debounce, key: key('debounce') } }),
-      ...(idempotency && !again && { idempotency: { ...idempotency, key: key('idempotency') } }),
+      ...(debounced && debounce && { debounce: { ...debounce, key: key('debounce') } }),
+      ...(idempotent && idempotency && { idempotency: { ...idempotency, key: key('idempotency') } }),
       ...(order && { order: { key: key('order') } }),
       priority: await priorityOf(plan.priority, { ...scope, trigger: event, run: { now: receivedAt } }),
     };

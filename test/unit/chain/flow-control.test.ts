@@ -14,7 +14,7 @@ async function flow(fields: object, input: unknown, more: { receivedAt?: number;
   if (compiled.value.flow === undefined) throw new Error('no flow control');
   const { receivedAt = 0, again = false } = more;
   const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt } as const;
-  return flowOf('orders', compiled.value.flow, { event, input }, again);
+  return flowOf(compiled.value.flow, { chain: 'orders', event, input, idempotent: !again, debounced: !again });
 }
 
 const key = '{{ input.customer }}';
