@@ -71,6 +71,11 @@ export class Admission {
     return this.#entries.size;
   }
 
+  /** All that it remembers: runs, lanes, gates and bursts. */
+  get footprint(): number {
+    return this.#entries.size + this.#lanes.size + this.#gates.size + this.#bursts.size;
+  }
+
   /** What the row of a run must say, while it is held. */
   flowOf(id: string): HeldFlow | undefined {
     return this.#entries.get(id)?.flow;

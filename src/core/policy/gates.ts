@@ -129,6 +129,10 @@ export class Gates {
     return rate;
   }
 
+  get size(): number {
+    return this.#slots.size + this.#rates.size;
+  }
+
   restoreRate(key: string, arrival: number): void {
     this.#rateOf(key).arrival = arrival;
   }

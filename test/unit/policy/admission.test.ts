@@ -63,6 +63,14 @@ describe('concurrency', () => {
     expect(started(admission.ended('a', 1))).toEqual([]);
   });
 
+  it('whose limit a newer version raises starts the runs of other keys that it held up', () => {
+    const admission = new Admission(100);
+    const shared = (limit: number, order: string): Flow => ({ ...queue(limit, 'all'), order: { key: order } });
+    offered(admission, ['a0'], shared(1, 'a'));
+    offered(admission, ['b0'], shared(1, 'b'));
+    expect(started(admission.offer('a1', shared(3, 'a'), 0))).toEqual(['b0']);
+  });
+
   it('a run that is cancelled while it waits does not start, and holds up nobody', () => {
     const admission = new Admission(100);
     offered(admission, ['a', 'b', 'c'], queue(1));
@@ -130,6 +138,15 @@ describe('a throttle', () => {
     expect(offered(admission, ['a', 'b', 'c', 'd'], throttle(4, 3), 0)).toEqual(['a', 'b', 'c']);
   });
 
+  it('is one for all its runs, also for one that waits elsewhere while the throttle rests', () => {
+    const admission = new Admission(100);
+    const both = (concurrency: string): Flow => ({ ...throttle(1), ...queue(1, concurrency) });
+    offered(admission, ['a', 'b'], both('x'));
+    for (let now = 200; now < 210; now++) admission.due(now);
+    expect(started(admission.offer('c', both('y'), 210))).toEqual(['c']);
+    expect(admission.ended('a', 211)).toMatchObject({ start: [], wakeAt: 310 });
+  });
+
   it('goes on where it was after a restart, though no run of it is left', () => {
     const before = new Admission(100);
     const rates = before.offer('a', throttle(1), 0)?.rates ?? new Map<string, number>();
@@ -172,6 +189,22 @@ describe('a debounce', () => {
     admission.offer('b', flow, 60);
     expect(admission.due(110)).toMatchObject({ start: [], cancel: [{ id: 'b', verdict: 'dropped' }] });
   });
+});
+
+it('an admission forgets the keys that nobody needs any more', () => {
+  const admission = new Admission(10_000);
+  for (let index = 0; index < 2_000; index++) {
+    const own = `k${index}`;
+    const flow: Flow = { ...queue(1, own), ...throttle(1, 1, own), ...(index % 2 ? debounce({ key: own }) : {}) };
+    for (const part of ['a', 'b', 'c']) admission.offer(`${own}-${part}`, flow, index);
+  }
+  admission.due(10_000);
+  expect(admission.footprint).toBeGreaterThan(2_000);
+  for (let index = 0; index < 2_000; index++) {
+    for (const part of ['c', 'b', 'a']) admission.ended(`k${index}-${part}`, 10_000);
+  }
+  for (let calls = 0; calls < 2_000; calls++) admission.due(20_000);
+  expect(admission.footprint).toBeLessThan(3);
 });
 
 it('an admission that is full takes no run', () => {
