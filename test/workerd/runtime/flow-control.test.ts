@@ -164,6 +164,10 @@ it('an order is kept across a restart', async () => {
   const seen = (await receipts(path)).map(({ body }) => Number(body));
   expect([...new Set(seen)]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  const records = await Promise.all(ids.map(recordOf));
+  for (const [index, { steps }] of records.entries()) {
+    expect(steps[0]?.attempts.at(-1)?.startedAt).toBeGreaterThanOrEqual(records[index - 1]?.endedAt ?? 0);
+  }
 });
 
 it('the run with the largest priority goes first', async () => {
@@ -216,6 +220,8 @@ describe('a debounce', () => {
     await restart();
     expect(await answerOf(ids[2] ?? '')).toMatchObject({ status: 'succeeded' });
     expect((await receipts(path)).map(({ body }) => body)).toEqual(['2']);
+    const { createdAt, endedAt } = await recordOf(ids[2] ?? '');
+    expect((endedAt ?? 0) - createdAt).toBeGreaterThanOrEqual(700);
   });
 });
 
