@@ -93,7 +93,7 @@ function compileKey(text: string | undefined, field: Field, issues: IssueList): 
     const fix = field === 'idempotency' ? 'name what makes runs the same' : 'leave it out';
     issues.add(path, `A key without an expression is the same for every run; ${fix}, e.g. "{{ input.customer }}".`);
   }
-  if (template?.deterministic === false) {
+  if (template !== undefined && (!template.deterministic || template.timed)) {
     issues.add(path, 'A key must be the same when a delivery comes again; remove $now, $millis, $random or $shuffle.');
   }
   return template;

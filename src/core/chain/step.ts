@@ -36,6 +36,7 @@ export interface Draft {
 export const NOTHING: Template = {
   literal: true,
   deterministic: true,
+  timed: false,
   steps: [],
   roots: [],
   evaluate: () => ({}),

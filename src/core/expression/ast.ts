@@ -44,6 +44,14 @@ export function isDeterministic(root: Node): boolean {
   return true;
 }
 
+const CLOCK: ReadonlySet<unknown> = new Set(['now', 'millis']);
+
+/** Whether it may ask for the time, which is another for each run. */
+export function isTimed(root: Node): boolean {
+  for (const node of nodesOf(root)) if (node.type === 'variable' && CLOCK.has(node.value)) return true;
+  return false;
+}
+
 const isContextVariable = (node: Node | undefined): boolean =>
   node?.type === 'variable' && (node.value === '' || node.value === '$');
 

@@ -1,6 +1,6 @@
 /** One expression, the text between `{{` and `}}`, compiled once. */
 
-import { isDeterministic, referencedRoots, referencedSteps } from './ast.ts';
+import { isDeterministic, isTimed, referencedRoots, referencedSteps } from './ast.ts';
 import { libraryFault, parseExpression } from './library.ts';
 import { compileNative, nowOf, UNSURE } from './native.ts';
 import { fail, ok, type Result } from '../errors.ts';
@@ -12,6 +12,7 @@ export interface CompiledExpression {
   /** Whether closures answer the usual case, without the library. */
   readonly native: boolean;
   readonly deterministic: boolean;
+  readonly timed: boolean;
   readonly steps: readonly string[];
   readonly roots: readonly string[];
   /**
@@ -49,6 +50,7 @@ export function compileExpression(source: string): Result<CompiledExpression> {
     source,
     native: native !== undefined,
     deterministic: isDeterministic(ast),
+    timed: isTimed(ast),
     steps: referencedSteps(ast),
     roots: referencedRoots(ast),
     evaluate: (input, bindings = NO_BINDINGS) => {

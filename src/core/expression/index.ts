@@ -36,6 +36,7 @@ export function compileTemplate(value: unknown, path = ''): Result<Template> {
   return ok({
     literal: evaluate === undefined,
     deterministic: expressions.every((each) => each.deterministic),
+    timed: expressions.some((each) => each.timed),
     steps: unique((each) => each.steps),
     roots: unique((each) => each.roots),
     evaluate: evaluate ?? (() => value),

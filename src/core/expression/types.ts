@@ -7,6 +7,8 @@ export interface Template {
   readonly literal: boolean;
   /** The same scope always gives the same value: no `$random` or `$shuffle` in it. */
   readonly deterministic: boolean;
+  /** It asks for the time, by `$now` or `$millis`: the same within a run, another in the next. */
+  readonly timed: boolean;
   /** The steps it refers to (`steps.<id>…`), each once, in order of appearance. */
   readonly steps: readonly string[];
   /** The roots it refers to, e.g. `trigger`, where that can be told. */

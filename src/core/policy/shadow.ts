@@ -50,7 +50,14 @@ function placeOf(key: string, steps: readonly StepPlan[]): { key: CallKey; use: 
 export const isRecorded = (action: StepPlan['action']): boolean =>
   action.effect !== 'pure' || action.control === 'wait' || action.control === 'call';
 
-const NEVER: Template = { literal: true, deterministic: true, steps: [], roots: [], evaluate: () => false };
+const NEVER: Template = {
+  literal: true,
+  deterministic: true,
+  timed: false,
+  steps: [],
+  roots: [],
+  evaluate: () => false,
+};
 
 /**
  * The plan as it is played: nothing is repeated, undone or waited for, and `unknown` steps are passed by.
