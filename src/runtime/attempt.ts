@@ -89,10 +89,10 @@ export function start(drive: Drive, frame: Frame, step: StepPlan): void {
         drive.underWay.add(giveUp);
       }
       void outcome.then((settled) => {
+        if (drive.gather === undefined) return go(settled);
         // What came in time is not late because the disk is busy.
         if (settled.kind !== 'ready') clearTimeout(timer);
-        if (drive.gather === undefined) go(settled);
-        else drive.gather(() => go(settled));
+        drive.gather(() => go(settled));
       });
     } else if (outcome.kind === 'ready') {
       journal?.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
