@@ -37,7 +37,7 @@ export default {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
-    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, env, ctx);
+    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, path, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */

@@ -5,3 +5,13 @@ export type JsonObject = { readonly [key: string]: Json };
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * `new Bare()` has no prototype, so nothing is found in it that was not put there. Unlike what
+ * `Object.create(null)` gives it is no hash table, which takes ten times as long to fill and copy.
+ */
+export const Bare = ((): new <T = unknown>() => Record<string, T> => {
+  const constructor = function (): void {};
+  constructor.prototype = Object.create(null);
+  return constructor as unknown as new <T>() => Record<string, T>;
+})();

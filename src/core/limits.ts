@@ -120,6 +120,7 @@ export const LIMITS = {
   configurationAgeMilliseconds: 2_000,
   /** Compiled plans in memory; a plan of ten steps takes about 20 KB. */
   plansInMemory: 1_000,
+  originsInMemory: 1_000,
   /** How often, at most, a miss (an unknown path, source or key) makes an isolate ask D1. */
   configurationMissMilliseconds: 100,
 

@@ -14,14 +14,9 @@ import { checkConfiguration, type Configuration } from '../runtime/configuration
 import type { KeyRow } from '../store/configuration.ts';
 import { hashKey, keyAllowsChain } from '../vault/api-key.ts';
 
+/** By the credential as it was presented. */
 const verified = new WeakMap<Configuration, Map<string, KeyRow>>();
-
-/** Bearer token or `X-API-Key`. */
-function presented(headers: Headers): string | undefined {
-  const authorization = headers.get('authorization');
-  if (authorization?.slice(0, 7).toLowerCase() === 'bearer ') return authorization.slice(7).trim();
-  return headers.get('x-api-key') ?? undefined;
-}
+const BEARER = /^bearer /i;
 
 /** Synchronous for a key that this isolate has seen under this configuration. */
 export function authenticate(
@@ -31,18 +26,22 @@ export function authenticate(
   chain: string,
   now: number,
 ): Result<KeyRow> | Promise<Result<KeyRow>> {
-  const key = presented(headers);
-  if (key === undefined || key === '') {
+  const authorization = headers.get('authorization');
+  const bearer = authorization !== null && BEARER.test(authorization);
+  const presented = bearer ? authorization : (headers.get('x-api-key') ?? '');
+  const known = verified.get(configuration)?.get(presented);
+  if (known !== undefined) return allowed(known, chain, now);
+  const key = bearer ? presented.replace(BEARER, '').trim() : presented;
+  if (key === '') {
     return fail('auth.missing', 'This route needs an API key: send `Authorization: Bearer <key>` or `X-API-Key`.');
   }
-  const known = verified.get(configuration)?.get(key);
-  return known === undefined ? lookUp(env, configuration, key, chain, now) : allowed(known, chain, now);
+  return lookUp(env, configuration, { key, presented }, chain, now);
 }
 
 async function lookUp(
   env: Env,
   configuration: Configuration,
-  key: string,
+  { key, presented }: { readonly key: string; readonly presented: string },
   chain: string,
   now: number,
 ): Promise<Result<KeyRow>> {
@@ -55,7 +54,7 @@ async function lookUp(
   }
   if (row === undefined) return fail('auth.invalid', 'The API key is not known.');
   const keys = verified.get(within) ?? new Map<string, KeyRow>();
-  verified.set(within, keys.set(key, row));
+  verified.set(within, keys.set(presented, row));
   return allowed(row, chain, now);
 }
 

@@ -1,6 +1,7 @@
 /** A request as a trigger event. Query and headers are read only when an expression asks for them. */
 
 import type { TriggerEvent } from '../core/engine/state.ts';
+import { Bare } from '../core/json.ts';
 
 /** Credentials never reach a chain: they would end in journals and records. */
 const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
@@ -42,7 +43,7 @@ export function pathOf(url: string): string {
 
 /** Of a repeated parameter the last one counts. */
 function queryOf(url: string): Record<string, string> {
-  const query: Record<string, string> = Object.create(null) as Record<string, string>;
+  const query = new Bare<string>();
   const start = url.indexOf('?');
   if (start === -1) return query;
   for (const [name, value] of new URLSearchParams(url.slice(start))) query[name] = value;
@@ -50,7 +51,7 @@ function queryOf(url: string): Record<string, string> {
 }
 
 export function headersOf(headers: Headers): Record<string, string> {
-  const plain: Record<string, string> = Object.create(null) as Record<string, string>;
+  const plain = new Bare<string>();
   for (const [name, value] of headers) if (!CREDENTIAL_HEADERS.has(name)) plain[name] = value;
   return plain;
 }

@@ -2,9 +2,10 @@
 
 import { authenticate } from './authenticate.ts';
 import { readBody } from './body.ts';
-import { httpEvent, pathOf } from './event.ts';
+import { httpEvent } from './event.ts';
 import { tablesOf, type HttpTarget } from './tables.ts';
 import type { Match } from './router.ts';
+import { randomId } from './random-id.ts';
 import { inputOf } from '../core/chain/input.ts';
 import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
@@ -27,19 +28,20 @@ import type { RunAnswer } from '../runtime/answers.ts';
 
 type Found = Result<{ readonly match: Match<HttpTarget>; readonly configuration: Configuration }>;
 
-export async function handleHttp(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+/** @param path of the request, as received */
+export async function handleHttp(request: Request, path: string, env: Env, ctx: ExecutionContext): Promise<Response> {
   try {
+    const { method } = request;
     const loaded = currentConfiguration(env);
     const configuration = loaded instanceof Promise ? await loaded : loaded;
     checkInBackground(env, ctx);
-    const path = pathOf(request.url);
-    let found = find(configuration, request.method, path);
+    let found = find(configuration, method, path);
     if (!found.ok) {
       // Another isolate may have published the route a moment ago.
       const checked = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
-      if (checked !== configuration) found = find(checked, request.method, path);
+      if (checked !== configuration) found = find(checked, method, path);
     }
-    return found.ok ? await answer(request, env, ctx, found.value) : refusal(found.fault);
+    return found.ok ? await answer(request, method, env, ctx, found.value) : refusal(found.fault);
   } catch (thrown) {
     const reason = faultOf(thrown);
     console.error('request failed', reason.code, reason.detail ?? reason.message);
@@ -64,19 +66,21 @@ function refusal(reason: Fault): Response {
 
 async function answer(
   request: Request,
+  method: string,
   env: Env,
   ctx: ExecutionContext,
   { match, configuration }: Extract<Found, { ok: true }>['value'],
 ): Promise<Response> {
   const receivedAt = Date.now();
+  const { headers } = request;
   const { trigger } = match.target;
   const chain = versionFor(match.target.chain, undefined);
   if (trigger.auth === 'key') {
-    const checking = authenticate(env, configuration, request.headers, chain.name, receivedAt);
+    const checking = authenticate(env, configuration, headers, chain.name, receivedAt);
     const key = checking instanceof Promise ? await checking : checking;
     if (!key.ok) return problemResponse(key.fault);
   }
-  const body = await readBody(request);
+  const body = await readBody(method, request);
   if (!body.ok) return problemResponse(body.fault);
   const event = httpEvent(request, match.params, body.value, receivedAt);
   const making = inputOf(chain.plan, trigger, event);
@@ -85,7 +89,7 @@ async function answer(
   if (issues.length > 0) {
     return problemResponse(fault('input.invalid', 'The input does not match the schema of the chain.', { issues }));
   }
-  const prefer = preferenceOf(request.headers.get('prefer'));
+  const prefer = preferenceOf(headers.get('prefer'));
   return chain.plan.mode === 'inline' && !prefer.async
     ? inline(env, ctx, { chain, trigger }, event, input)
     : durable(request, env, { chain, trigger }, event, input, prefer);
@@ -98,7 +102,7 @@ async function inline(
   event: TriggerEvent,
   input: unknown,
 ): Promise<Response> {
-  const id = `run_i_${crypto.randomUUID().replaceAll('-', '')}`;
+  const id = `run_i_${randomId()}`;
   const start = { id, version: chain.version, trigger: trigger.name, event, input };
   const { answered, ended } = runInline(chain.plan, start, hostOf(env), Math.random);
   const run = answered instanceof Promise ? await answered : answered;
@@ -157,9 +161,11 @@ interface Preference {
   readonly waitSeconds: number | undefined;
 }
 
+const NO_PREFERENCE: Preference = { async: false, waitSeconds: undefined };
+
 /** `Prefer: respond-async` and `wait=<seconds>` of RFC 7240. */
 function preferenceOf(header: string | null): Preference {
-  if (header === null) return { async: false, waitSeconds: undefined };
+  if (header === null) return NO_PREFERENCE;
   const wait = /(?:^|[,;\s])wait=(\d{1,4})\b/.exec(header)?.[1];
   return { async: /\brespond-async\b/i.test(header), waitSeconds: wait === undefined ? undefined : Number(wait) };
 }

@@ -3,6 +3,8 @@
  * tree by segments, literal before parameter, without a regular expression. Built once per configuration.
  */
 
+import { Bare } from '../core/json.ts';
+
 export interface Match<T> {
   readonly target: T;
   readonly params: Readonly<Record<string, string>>;
@@ -64,9 +66,10 @@ export class Router<T> {
     const route = fixed?.get(method);
     if (route !== undefined) return { kind: 'found', match: { target: route.target, params: NO_PARAMS } };
     const values: string[] = [];
-    const allowed = new Set<string>(fixed?.keys());
-    const dynamic = walk(this.#root, method, path, 1, values, allowed);
+    const dynamic = walk(this.#root, method, path, 1, values, undefined);
     if (dynamic !== undefined) return found(dynamic, values);
+    const allowed = new Set<string>(fixed?.keys());
+    walk(this.#root, method, path, 1, values, allowed);
     return allowed.size === 0 ? MISSING : { kind: 'method', allowed: [...allowed] };
   }
 }
@@ -78,28 +81,36 @@ function walk<T>(
   path: string,
   from: number,
   values: string[],
-  allowed: Set<string>,
+  allowed: Set<string> | undefined,
 ): Route<T> | undefined {
   const slash = path.indexOf('/', from);
   const segment = path.slice(from, slash === -1 ? path.length : slash);
-  const enter = (next: Node<T>): Route<T> | undefined => {
-    if (slash !== -1) return walk(next, method, path, slash + 1, values, allowed);
-    const route = next.methods?.get(method);
-    if (route === undefined) for (const other of next.methods?.keys() ?? []) allowed.add(other);
-    return route;
-  };
   const literal = node.literals.get(segment);
-  const route = literal && enter(literal);
+  const route = literal && enter(literal, method, path, slash, values, allowed);
   // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
   if (route !== undefined || node.parameter === undefined || segment === '') return route;
   values.push(segment);
-  const behind = enter(node.parameter);
+  const behind = enter(node.parameter, method, path, slash, values, allowed);
   if (behind === undefined) values.pop();
   return behind;
 }
 
+function enter<T>(
+  node: Node<T>,
+  method: string,
+  path: string,
+  slash: number,
+  values: string[],
+  allowed: Set<string> | undefined,
+): Route<T> | undefined {
+  if (slash !== -1) return walk(node, method, path, slash + 1, values, allowed);
+  const route = node.methods?.get(method);
+  if (route === undefined && allowed !== undefined) for (const other of node.methods?.keys() ?? []) allowed.add(other);
+  return route;
+}
+
 function found<T>(route: Route<T>, values: readonly string[]): Lookup<T> {
-  const params: Record<string, string> = Object.create(null) as Record<string, string>;
+  const params = new Bare<string>();
   for (let index = 0; index < route.names.length; index++) {
     const value = decode(values[index] ?? '');
     if (value === undefined) return MISSING;

@@ -22,24 +22,46 @@ export interface ActionHost {
 
 export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, secrets: undefined };
 
-/** The signal is made on first use: most pure actions never look at it. */
-export function actionContext(attempt: Attempt, host: ActionHost, connection: OpenConnection): ActionContext {
-  return {
-    fetch: host.fetch,
-    data: host.data,
-    now: host.now,
-    connection,
-    input: attempt.run.start.input,
-    written: attempt.step.written,
-    idempotencyKey: idempotencyKeyOf(attempt.run, attempt.frame, attempt.step),
-    approvalLink: async (id, to) => {
-      const waiting = attempt.frame.graph.find((step) => step.id === id && step.action.control === 'wait');
-      if (waiting === undefined) return fail('step.params', `There is no flow.wait step "${id}" beside this one.`);
-      const what = { run: attempt.run.start.id, step: keyOf(attempt.frame, waiting) };
-      return host.linkTo(to === undefined ? what : { ...what, to });
-    },
-    get signal() {
-      return attempt.signal();
-    },
-  };
+/** What is rarely asked for is made only then: contexts are made for every attempt. */
+export class AttemptContext implements ActionContext {
+  readonly fetch: typeof fetch;
+  readonly data: D1Database;
+  readonly now: () => number;
+  readonly connection: OpenConnection;
+  readonly #attempt: Attempt;
+  readonly #host: ActionHost;
+
+  constructor(attempt: Attempt, host: ActionHost, connection: OpenConnection) {
+    this.fetch = host.fetch;
+    this.data = host.data;
+    this.now = host.now;
+    this.connection = connection;
+    this.#attempt = attempt;
+    this.#host = host;
+  }
+
+  get input(): unknown {
+    return this.#attempt.run.start.input;
+  }
+
+  get written(): unknown {
+    return this.#attempt.step.written;
+  }
+
+  get idempotencyKey(): string {
+    const { run, frame, step } = this.#attempt;
+    return idempotencyKeyOf(run, frame, step);
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#attempt.signal();
+  }
+
+  async approvalLink(id: string, to: string | undefined): Promise<Result<string>> {
+    const { run, frame } = this.#attempt;
+    const waiting = frame.graph.find((step) => step.id === id && step.action.control === 'wait');
+    if (waiting === undefined) return fail('step.params', `There is no flow.wait step "${id}" beside this one.`);
+    const what = { run: run.start.id, step: keyOf(frame, waiting) };
+    return this.#host.linkTo(to === undefined ? what : { ...what, to });
+  }
 }

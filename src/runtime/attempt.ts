@@ -6,7 +6,8 @@ import type { StepPlan } from '../core/chain/plan.ts';
 import { begin, failAttempt, park, respond, skip, succeed, unpark } from '../core/engine/engine.ts';
 import { keyOf } from '../core/engine/journal.ts';
 import { retryDelay } from '../core/engine/retry.ts';
-import type { Frame } from '../core/engine/state.ts';
+import type { ProviderCall } from './providers.ts';
+import type { Frame, RunState } from '../core/engine/state.ts';
 import { fault, FaultError, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 
@@ -60,54 +61,82 @@ function interrupted(step: StepPlan): Fault {
 }
 
 export function start(drive: Drive, frame: Frame, step: StepPlan): void {
-  const { run, host, journal, providers } = drive;
-  const admitted = providers?.admit(drive, frame, step);
-  if (admitted === 'waits') return;
-  let call = admitted;
-  const startedAt = host.now();
-  const number = begin(frame, step, startedAt);
-  let controller: AbortController | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const end = (outcome: Outcome): void => {
-    if (timer !== undefined) {
-      clearTimeout(timer);
-      drive.underWay.delete(giveUp);
+  const call = drive.providers?.admit(drive, frame, step);
+  if (call === 'waits') return;
+  const attempt = new LiveAttempt(drive, frame, step, call);
+  attempt.go(execute(attempt, drive.host));
+}
+
+/** An attempt under way, from its beginning to whatever ends it. */
+class LiveAttempt implements Attempt {
+  readonly run: RunState;
+  readonly frame: Frame;
+  readonly step: StepPlan;
+  readonly intends: boolean;
+  readonly #drive: Drive;
+  readonly #startedAt: number;
+  readonly #number: number;
+  #call: ProviderCall | undefined;
+  #controller: AbortController | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(drive: Drive, frame: Frame, step: StepPlan, call: ProviderCall | undefined) {
+    this.run = drive.run;
+    this.frame = frame;
+    this.step = step;
+    this.intends = drive.journal !== undefined && step.action.effect !== 'pure';
+    this.#drive = drive;
+    this.#call = call;
+    this.#startedAt = drive.host.now();
+    this.#number = begin(frame, step, this.#startedAt);
+  }
+
+  /** The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run. */
+  signal(): AbortSignal | undefined {
+    if (this.#drive.journal === undefined) return undefined;
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  go(outcome: MaybePromise<Outcome>): void {
+    if (outcome instanceof Promise) this.#await(outcome);
+    else if (outcome.kind === 'ready') {
+      const { frame, step } = this;
+      this.#drive.journal?.record({ type: 'started', step: keyOf(frame, step), at: this.#startedAt });
+      this.#drive.perform(() => this.go(outcome.perform()));
+    } else this.#end(outcome);
+  }
+
+  #await(outcome: Promise<Outcome>): void {
+    const drive = this.#drive;
+    if (this.#timer === undefined) {
+      const timeLeft = Math.min(this.step.timeoutMilliseconds, drive.deadline - this.#startedAt);
+      this.#timer = setTimeout(() => this.giveUp(timeoutFault(this.step)), timeLeft);
+      drive.underWay.add(this);
     }
-    if (call !== undefined) providers?.settle(call, outcome, host.now());
-    call = undefined;
-    if (settle(drive, frame, step, number, outcome) && !drive.advancing) drive.advance();
-  };
-  const giveUp = (reason: Fault): void => {
-    controller?.abort(new FaultError(reason));
-    end({ kind: 'failed', fault: reason });
-  };
-  const go = (outcome: MaybePromise<Outcome>): void => {
-    if (outcome instanceof Promise) {
-      if (timer === undefined) {
-        const timeLeft = Math.min(step.timeoutMilliseconds, drive.deadline - startedAt);
-        timer = setTimeout(giveUp, timeLeft, timeoutFault(step));
-        drive.underWay.add(giveUp);
-      }
-      void outcome.then((settled) => {
-        if (drive.gather === undefined) return go(settled);
-        // What came in time is not late because the disk is busy.
-        if (settled.kind !== 'ready') clearTimeout(timer);
-        drive.gather(() => go(settled));
-      });
-    } else if (outcome.kind === 'ready') {
-      journal?.record({ type: 'started', step: keyOf(frame, step), at: startedAt });
-      drive.perform(() => go(outcome.perform()));
-    } else end(outcome);
-  };
-  const attempt: Attempt = {
-    run,
-    frame,
-    step,
-    intends: journal !== undefined && step.action.effect !== 'pure',
-    // The platform ends the traffic of an inline run with its request; a signal would cost a tenth of the run.
-    signal: () => (journal === undefined ? undefined : (controller ??= new AbortController()).signal),
-  };
-  go(execute(attempt, host));
+    void outcome.then((settled) => {
+      if (drive.gather === undefined) return this.go(settled);
+      // What came in time is not late because the disk is busy.
+      if (settled.kind !== 'ready') clearTimeout(this.#timer);
+      drive.gather(() => this.go(settled));
+    });
+  }
+
+  #end(outcome: Outcome): void {
+    const drive = this.#drive;
+    if (this.#timer !== undefined) {
+      clearTimeout(this.#timer);
+      drive.underWay.delete(this);
+    }
+    if (this.#call !== undefined) drive.providers?.settle(this.#call, outcome, drive.host.now());
+    this.#call = undefined;
+    if (settle(drive, this.frame, this.step, this.#number, outcome) && !drive.advancing) drive.advance();
+  }
+
+  giveUp(reason: Fault): void {
+    this.#controller?.abort(new FaultError(reason));
+    this.#end({ kind: 'failed', fault: reason });
+  }
 }
 
 const timeoutFault = (step: StepPlan): Fault =>

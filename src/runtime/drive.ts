@@ -50,8 +50,8 @@ export interface DriveOptions {
 }
 
 export interface Drive extends DriveOptions {
-  /** Gives up an attempt, for each that is under way. */
-  readonly underWay: Set<(reason: Fault) => void>;
+  /** Attempts that can be given up. */
+  readonly underWay: Set<{ giveUp(reason: Fault): void }>;
   /** Items of `flow.each` that are under way. */
   readonly items: Map<Frame, Item>;
   /** Why the run is to end once what is under way has ended and what it did is undone. */
@@ -117,7 +117,9 @@ export function advance(drive: Drive): void {
   do {
     drive.again = false;
     next = advanceFrame(drive, run);
-    for (const item of drive.items.values()) next = earlier(next, advanceItem(drive, item, advanceFrame));
+    if (drive.items.size > 0) {
+      for (const item of drive.items.values()) next = earlier(next, advanceItem(drive, item, advanceFrame));
+    }
     if (drive.stopping !== undefined && run.active === 0) run.fault ??= drive.stopping;
     const concluded = outcome(run);
     if (concluded === 'complete') complete(drive);
@@ -149,7 +151,7 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
   // What was done before a restart must be known before it can be undone, also where a step has failed.
   const replaying = isReplaying(drive);
   const evenIfFailed = replaying || drive.run.plan.undoes;
-  const held: number[] = [];
+  let held: number[] | undefined;
   for (;;) {
     let step = takeReady(frame, evenIfFailed);
     if (step === undefined) {
@@ -161,10 +163,10 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
     else if (isPassedBy(frame, step)) skip(frame, step);
     else if (replay(drive, frame, step)) continue;
     else if (replaying && isLeftOut(frame, step)) skip(frame, step);
-    else if (drive.paused && !(replaying && step.pure)) held.push(step.index);
+    else if (drive.paused && !(replaying && step.pure)) (held ??= []).push(step.index);
     else if (mayStart(drive, frame, step, replaying)) start(drive, frame, step);
   }
-  frame.ready.push(...held);
+  if (held !== undefined) frame.ready.push(...held);
   return next;
 }
 
@@ -251,7 +253,7 @@ export function stop(drive: Drive, reason: Fault): void {
   run.fault = reason;
   if (!end(run, statusFor(reason), host.now(), { fault: reason })) return;
   // Before the record is made, which would show them as running forever.
-  for (const giveUp of [...drive.underWay]) giveUp(reason);
+  for (const attempt of [...drive.underWay]) attempt.giveUp(reason);
   ended(drive);
 }
 

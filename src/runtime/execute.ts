@@ -4,7 +4,7 @@
  */
 
 import { safeParse } from 'valibot';
-import { actionContext, type ActionHost } from './action-context.ts';
+import { AttemptContext, type ActionHost } from './action-context.ts';
 import type { Action } from '../connectors/kit/types.ts';
 import { fail, fault, faultOf, type Fault, type Issue, type Result } from '../core/errors.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
@@ -30,7 +30,7 @@ export interface Attempt {
   /** Stop before the action, as `ready`: its intent is written first. */
   readonly intends: boolean;
   /** Aborts when the attempt is given up. Made only when an action asks for it; none in an inline run. */
-  readonly signal: () => AbortSignal | undefined;
+  signal(): AbortSignal | undefined;
 }
 
 /** Actions that the driver carries out itself. */
@@ -80,7 +80,7 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
     return then(host.open(step.connection, step.action), (connection) => {
       if (!connection.ok) return failed(connection.fault);
       const perform = (): MaybePromise<Outcome> => {
-        const context = actionContext(attempt, host, connection.value);
+        const context = new AttemptContext(attempt, host, connection.value);
         return then(action.run(params.value, context), (result) => outcomeOf(step, result));
       };
       return attempt.intends ? { kind: 'ready', perform: () => guarded(perform) } : perform();

@@ -13,6 +13,7 @@ import { createFrame, outcome } from '../core/engine/engine.ts';
 import { keyOf } from '../core/engine/journal.ts';
 import type { Fan, Frame } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
+import { Bare } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 
 /** One item under way. */
@@ -78,7 +79,7 @@ function startItems(drive: Drive, parent: Frame, step: StepPlan, fan: Fan): void
     const scope = {
       ...parent.scope,
       // What the items compute is theirs alone.
-      steps: Object.assign(Object.create(null) as Record<string, unknown>, parent.scope.steps),
+      steps: Object.assign(new Bare(), parent.scope.steps),
       [each.as]: fan.items[index],
       index,
     };

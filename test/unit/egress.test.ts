@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { checkUrl, createEgressPolicy } from '../../src/core/policy/egress.ts';
+import { plainOrigin } from '../../src/core/url.ts';
 import { readShared, sharedMissing } from '../support/shared.ts';
 
 const NOTHING_ALLOWED = createEgressPolicy('');
@@ -96,12 +97,17 @@ describe('the form of the URL', () => {
     expect(isRefused(url)).toBe(true);
   });
 
-  test('a URL object is returned as it is, a text is parsed', () => {
+  test('a URL object is returned as it is, and so is a text whose host can be read in one way only', () => {
     const url = new URL('https://example.com/a');
     expect(checkUrl(NOTHING_ALLOWED, url)).toEqual({ ok: true, value: url });
-    const parsed = checkUrl(NOTHING_ALLOWED, 'https://EXAMPLE.com/a/../b');
-    expect(parsed.ok && parsed.value.href).toBe('https://example.com/b');
+    const text = 'https://example.com:8443/a/../b';
+    expect(checkUrl(NOTHING_ALLOWED, text)).toEqual({ ok: true, value: text });
   });
+
+  test.for(['https://EXAMPLE.com/a', 'https:example.com/a', 'https://example.com\\@b/a', 'ht\ntps://example.com/a'])(
+    'what is fetched for %j is the parsed URL',
+    (text) => expect(checkUrl(NOTHING_ALLOWED, text)).toEqual({ ok: true, value: new URL(text) }),
+  );
 
   test('a refusal says why, and does not repeat the path', () => {
     const result = checkUrl(NOTHING_ALLOWED, 'http://10.0.0.1/secret?token=x');
@@ -161,7 +167,7 @@ describe.skipIf(sharedMissing)('public lists of tricks', () => {
       const accepted = new Set(
         urls
           .map((url) => checkUrl(NOTHING_ALLOWED, url))
-          .flatMap((result) => (result.ok ? [result.value.hostname] : [])),
+          .flatMap((result) => (result.ok ? [new URL(result.value).hostname] : [])),
       );
       expect([...accepted].filter((host) => !PUBLIC_NAMES.has(host))).toEqual([]);
     },
@@ -185,6 +191,12 @@ describe.skipIf(sharedMissing)('public lists of tricks', () => {
       const isName = /\.[^.\d][^.]*$/.test(host) && !/\.(local|localhost)$/.test(host);
       const isPublic = isPlain && !host.startsWith('[') && (isIPv4(host) ? !isPrivate : isName);
       expect(isRefused(url), `${entry.input} → ${url}`).toBe(!isPublic);
+      for (const text of [url, entry.input]) {
+        const plain = plainOrigin(text);
+        if (plain === undefined || !URL.canParse(text)) continue;
+        expect(new URL(text).origin, text).toBe(new URL(plain).origin);
+        expect(new URL(text).username, text).toBe('');
+      }
       checked++;
     }
     expect(checked).toBeGreaterThan(600);

@@ -21,7 +21,7 @@ async function call(method: string, params: HttpParams, context: HttpContext): P
     // Who expects a redirect wants to see it.
     follow: !(Array.isArray(expect) && expect.some((status) => status >= 300 && status < 400)),
   });
-  return reply.ok ? outputOf(reply.value, params, prepared.value.url.host, context.now()) : reply;
+  return reply.ok ? outputOf(reply.value, params, prepared.value.url, context.now()) : reply;
 }
 
 const reading = (method: 'GET' | 'HEAD', title: string): Action =>

@@ -3,6 +3,8 @@
 import { Buffer } from 'node:buffer';
 import type { HttpParams } from './schemas.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
+import { isJson } from '../../core/media-type.ts';
+import { hostOf } from '../../core/url.ts';
 import type { HttpReply } from '../../drivers/http/request.ts';
 import { statusFault } from '../../drivers/http/status.ts';
 
@@ -13,12 +15,13 @@ export interface HttpOutput {
   readonly body: unknown;
 }
 
-const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\b/i;
 const TEXT_TYPE =
-  /^(?:text\/|application\/(?:[\w.+-]+\+)?(?:json|xml|yaml)\b|application\/(?:javascript|ecmascript|graphql|x-www-form-urlencoded|x-ndjson|jsonl|sql|toml)\b)/i;
+  /^(?:text\/|application\/(?:[\w.+-]+\+)?(?:xml|yaml)\b|application\/(?:javascript|ecmascript|graphql|x-www-form-urlencoded|x-ndjson|jsonl|sql|toml)\b)/i;
 
 export const readAs = (parse: HttpParams['parse']) => (contentType: string | null) =>
-  parse === 'json' || parse === 'text' || (parse !== 'base64' && contentType !== null && TEXT_TYPE.test(contentType))
+  parse === 'json' ||
+  parse === 'text' ||
+  (parse !== 'base64' && (isJson(contentType) || (contentType !== null && TEXT_TYPE.test(contentType))))
     ? 'text'
     : 'bytes';
 
@@ -26,26 +29,27 @@ export const readAs = (parse: HttpParams['parse']) => (contentType: string | nul
 export function outputOf(
   reply: HttpReply,
   { expect = '2xx', parse = 'auto' }: Pick<HttpParams, 'expect' | 'parse'>,
-  host: string,
+  url: string,
   now: number,
 ): Result<HttpOutput> {
   const { status } = reply;
   const body = bodyOf(reply, parse);
   const isExpected = expect === 'any' || (expect === '2xx' ? status >= 200 && status < 300 : expect.includes(status));
   if (!isExpected) {
-    return { ok: false, fault: statusFault(reply, host, now, body.ok ? body.value : reply.body) };
+    return { ok: false, fault: statusFault(reply, hostOf(url), now, body.ok ? body.value : reply.body) };
   }
-  if (!body.ok) return fail('upstream.invalid', `${host} answered with a body that is not JSON.`, { data: { status } });
+  if (!body.ok)
+    return fail('upstream.invalid', `${hostOf(url)} answered with a body that is not JSON.`, { data: { status } });
   return ok(output(reply, body.value));
 }
 
 function bodyOf(
-  { headers, body }: HttpReply,
+  { contentType, body }: HttpReply,
   parse: HttpParams['parse'],
 ): { ok: true; value: unknown } | { ok: false } {
   if (typeof body !== 'string')
-    return { ok: true, value: parse === 'base64' ? base64(body) : textOrBase64(headers, body) };
-  if (parse === 'text' || (parse !== 'json' && !JSON_TYPE.test(headers.get('content-type') ?? ''))) {
+    return { ok: true, value: parse === 'base64' ? base64(body) : textOrBase64(contentType, body) };
+  if (parse === 'text' || (parse !== 'json' && !isJson(contentType))) {
     return { ok: true, value: body };
   }
   // 204, HEAD and many a 202 have the type of JSON and no body.
@@ -60,8 +64,8 @@ function bodyOf(
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 
 /** Without a content type, what reads as UTF-8 is text. */
-function textOrBase64(headers: Headers, bytes: Uint8Array): string {
-  if (headers.get('content-type') !== null) return base64(bytes);
+function textOrBase64(contentType: string | null, bytes: Uint8Array): string {
+  if (contentType !== null) return base64(bytes);
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
   } catch {

@@ -39,15 +39,17 @@ const params = v.optional(
   [],
 );
 
-const open = ({ connection: { settings: at, secrets: by }, ...context }: Context): Result<PostgresDriver> =>
-  createPostgresDriver(
+const open = ({ connection, fetch, signal, now }: Context): Result<PostgresDriver> => {
+  const { settings, secrets } = connection;
+  return createPostgresDriver(
     {
-      connectionString: by.connectionString,
-      ...(at.endpoint !== undefined && { endpoint: at.endpoint }),
-      ...(by.token !== undefined && { token: by.token }),
+      connectionString: secrets.connectionString,
+      ...(settings.endpoint !== undefined && { endpoint: settings.endpoint }),
+      ...(secrets.token !== undefined && { token: secrets.token }),
     },
-    { fetch: context.fetch, signal: context.signal, now: context.now },
+    { fetch, signal, now },
   );
+};
 
 const shown = ({ rows, rowCount }: PostgresResult) => ({ rows, rowCount });
 

@@ -9,6 +9,7 @@
 
 import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
+import { Bare } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import type { Frame, RunResponse, RunScope, RunStart, RunState, StepState, Wait } from './state.ts';
 
@@ -25,7 +26,7 @@ export function createRun(plan: Plan, start: RunStart): RunState {
     trigger: namedEvent(start),
     input: start.input,
     // A prototype would let a step be read that does not exist.
-    steps: Object.create(null) as Record<string, unknown>,
+    steps: new Bare(),
     run: { id: start.id, startedAt, now: startedAt },
     chain: { name: plan.name, version: start.version },
   };
@@ -153,7 +154,10 @@ export function hold(frame: Frame, step: StepPlan, until: number): boolean {
 export function begin(frame: Frame, step: StepPlan, now: number): number {
   const state = stateOf(frame, step);
   const attempt = state.attempts.length + 1;
-  state.attempts.push({ attempt, startedAt: now, endedAt: undefined, fault: undefined });
+  const record = { attempt, startedAt: now, endedAt: undefined, fault: undefined };
+  // The first `push` to an empty array takes room for seventeen.
+  if (attempt === 1) state.attempts = [record];
+  else state.attempts.push(record);
   state.status = 'running';
   state.held = false;
   frame.active++;
@@ -177,7 +181,7 @@ export function succeed(frame: Frame, step: StepPlan, attempt: number, success: 
   if (state === undefined) return false;
   state.status = 'succeeded';
   frame.scope.steps[step.id] = success.output;
-  for (const chosen of success.chosen ?? []) choose(frame, chosen);
+  if (success.chosen !== undefined) for (const chosen of success.chosen) choose(frame, chosen);
   settle(frame, step, true);
   return true;
 }
@@ -250,15 +254,16 @@ function settle(frame: Frame, step: StepPlan, reached: boolean): void {
 /** Makes the steps whose delay is over ready again, and tells when the next one will be. */
 export function wake(frame: Frame, now: number): number | undefined {
   let next: number | undefined;
-  frame.steps.forEach((state, index) => {
-    if (state.status !== 'waiting') return;
+  for (let index = 0; index < frame.steps.length; index++) {
+    const state = frame.steps[index];
+    if (state?.status !== 'waiting') continue;
     if (state.retryAt <= now) {
       // One that waits for something outside keeps its attempt, which is now over.
       if (state.wait === undefined) state.status = 'pending';
       else state.retryAt = Infinity;
       frame.ready.push(index);
     } else if (next === undefined || state.retryAt < next) next = state.retryAt;
-  });
+  }
   return next;
 }
 

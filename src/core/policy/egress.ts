@@ -9,10 +9,14 @@
  */
 
 import { fail, fault, FaultError, ok, type Result } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import { plainOrigin } from '../url.ts';
 
 export interface EgressPolicy {
   /** `host` where every port is allowed, `host:port` otherwise; IPv6 in brackets. */
   readonly allowed: ReadonlySet<string>;
+  /** Verdicts on the plain origins that were asked for. */
+  readonly known: Map<string, Result<URL>>;
 }
 
 const ENTRY = /^(\[[0-9a-f:.]+\]|[^\s:/?#@*\\[\]]+)(?::(\d{1,5}))?$/i;
@@ -34,16 +38,29 @@ export function createEgressPolicy(allow: string): EgressPolicy {
     const name = withoutDot(new URL(`http://${host}`).hostname);
     allowed.add(port === undefined ? name : `${name}:${Number(port)}`);
   }
-  return { allowed };
+  return { allowed, known: new Map() };
 }
 
 /**
- * The URL, parsed once and checked. A `URL` that is passed in is not copied.
+ * What may be fetched: the text itself where its host can be read in one way only, and otherwise the parsed
+ * URL, so that what was checked is what is fetched. A `URL` that is passed in is not copied.
  * Fault `egress.refused` with the reason.
  */
-export function checkUrl(policy: EgressPolicy, given: string | URL): Result<URL> {
-  const url = typeof given === 'string' ? parse(given) : given;
-  if (url === undefined) return refuse('The address is no absolute URL.');
+export function checkUrl(policy: EgressPolicy, given: string | URL): Result<string | URL> {
+  if (typeof given !== 'string') return check(policy, given);
+  const origin = plainOrigin(given);
+  if (origin === undefined) return check(policy, URL.parse(given));
+  let verdict = policy.known.get(origin);
+  if (verdict === undefined) {
+    verdict = check(policy, URL.parse(origin));
+    if (policy.known.size >= LIMITS.originsInMemory) policy.known.clear();
+    policy.known.set(origin, verdict);
+  }
+  return verdict.ok ? ok(given) : verdict;
+}
+
+function check(policy: EgressPolicy, url: URL | null): Result<URL> {
+  if (url === null) return refuse('The address is no absolute URL.');
   const { protocol } = url;
   if (protocol !== 'https:' && protocol !== 'http:') {
     return refuse(`The scheme ${protocol} is not allowed; use https or http.`);
@@ -55,19 +72,11 @@ export function checkUrl(policy: EgressPolicy, given: string | URL): Result<URL>
   const reason = reasonAgainst(host);
   if (reason === undefined) return ok(url);
   const port = url.port === '' ? (protocol === 'https:' ? '443' : '80') : url.port;
-  if (policy.allowed.size > 0 && (policy.allowed.has(host) || policy.allowed.has(`${host}:${port}`))) return ok(url);
+  if (policy.allowed.has(host) || policy.allowed.has(`${host}:${port}`)) return ok(url);
   return refuse(`The host ${host} is ${reason}. The owner may list it in TIDEGATE_EGRESS_ALLOW.`);
 }
 
 const refuse = (message: string): Result<never> => fail('egress.refused', message);
-
-function parse(text: string): URL | undefined {
-  try {
-    return new URL(text);
-  } catch {
-    return undefined;
-  }
-}
 
 /** `example.com.` is the same host as `example.com`; the parser keeps the dot. */
 const withoutDot = (host: string): string => (host.endsWith('.') ? host.replace(/\.+$/, '') : host);

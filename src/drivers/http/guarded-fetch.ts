@@ -10,11 +10,10 @@ import { checkUrl, type EgressPolicy } from '../../core/policy/egress.ts';
  */
 export function createGuardedFetch(policy: EgressPolicy, base: typeof fetch): typeof fetch {
   return (input, init) => {
-    const isRequest = input instanceof Request;
+    const manual = init?.redirect === 'manual' ? init : { ...init, redirect: 'manual' as const };
+    const isRequest = typeof input === 'object' && !(input instanceof URL);
     const checked = checkUrl(policy, isRequest ? input.url : input);
     if (!checked.ok) return Promise.reject(new FaultError(checked.fault));
-    const manual = init?.redirect === 'manual' ? init : { ...init, redirect: 'manual' as const };
-    // What was checked is what is fetched: the parsed URL, not the text that it came from.
-    return isRequest ? base(input, manual) : base(checked.value, manual);
+    return base(isRequest ? input : checked.value, manual);
   };
 }

@@ -7,11 +7,12 @@
 
 import { fail, faultOf, FaultError, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { hostOf, plainOrigin } from '../../core/url.ts';
 
 export interface HttpRequest {
   readonly method: string;
-  /** Made by {@link parseUrl}. */
-  readonly url: URL;
+  /** Absolute. */
+  readonly url: string;
   /** By name in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Names among the headers that a connection gave; not sent to another origin. */
@@ -27,6 +28,7 @@ export interface HttpRequest {
 export interface HttpReply {
   readonly status: number;
   readonly headers: Headers;
+  readonly contentType: string | null;
   readonly body: string | Uint8Array;
 }
 
@@ -46,25 +48,22 @@ const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const HEADER_VALUE = /^(?:\t|[^\p{Cc}\u{100}-\u{10ffff}])*$/u;
 const CONTROL = /\p{Cc}/u;
 
-/** The absolute URL in a text. Fault `request.invalid`, also for line breaks, which `URL` would drop silently. */
-export function parseUrl(text: string): Result<URL> {
-  if (CONTROL.test(text)) return fail('request.invalid', 'url: Must not contain line breaks or control characters.');
-  try {
-    return ok(new URL(text));
-  } catch {
-    return fail('request.invalid', `url: "${text.slice(0, 200)}" is no absolute URL.`);
-  }
+/** Fault `request.invalid` for what is no absolute URL, also for line breaks, which `URL` would drop silently. */
+function urlFault(url: string): Result<never> | undefined {
+  if (CONTROL.test(url)) return fail('request.invalid', 'url: Must not contain line breaks or control characters.');
+  if (plainOrigin(url) !== undefined || URL.canParse(url)) return undefined;
+  return fail('request.invalid', `url: "${url.slice(0, 200)}" is no absolute URL.`);
 }
 
 /**
  * Sends the request and reads the reply, whatever its status.
  *
  * @param fetch the guarded one: it checks each hop
- * Faults: `request.invalid` for a header that cannot be sent, `egress.refused`, `upstream.unreachable`,
+ * Faults: `request.invalid` for an address or a header that cannot be sent, `egress.refused`, `upstream.unreachable`,
  * `upstream.too-large`, `upstream.rejected` for too many redirects, `step.timeout` when the signal aborts.
  */
 export async function request(fetch: typeof globalThis.fetch, given: HttpRequest): Promise<Result<HttpReply>> {
-  const refused = headerFault(given.headers);
+  const refused = urlFault(given.url) ?? headerFault(given.headers);
   if (refused !== undefined) return refused;
   let current = given;
   try {
@@ -73,11 +72,11 @@ export async function request(fetch: typeof globalThis.fetch, given: HttpRequest
       const location = given.follow === false ? null : redirectOf(response);
       if (location === null) return await read(response, current);
       if (hop === LIMITS.redirects) {
-        return fail('upstream.rejected', `${given.url.host} redirected more than ${LIMITS.redirects} times.`);
+        return fail('upstream.rejected', `${hostOf(given.url)} redirected more than ${LIMITS.redirects} times.`);
       }
       await response.body?.cancel();
       const url = URL.parse(location, current.url);
-      if (url === null) return fail('upstream.invalid', `${current.url.host} redirected to what is no URL.`);
+      if (url === null) return fail('upstream.invalid', `${hostOf(current.url)} redirected to what is no URL.`);
       current = redirected(current, url, response.status);
     }
   } catch (thrown) {
@@ -106,8 +105,9 @@ const initOf = ({ method, headers, body, signal }: HttpRequest): RequestInit => 
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-const redirectOf = ({ status, headers }: Response): string | null =>
-  REDIRECTS.has(status) ? headers.get('location') : null;
+// By its fields only where they are needed: each costs a call into the runtime.
+const redirectOf = (response: Response): string | null =>
+  response.ok || !REDIRECTS.has(response.status) ? null : response.headers.get('location');
 
 /** Headers whose names say that they are a credential, even where the author of a chain wrote them. */
 const CREDENTIAL_NAME = /auth|cookie|token|secret|password|signature|api-?key/;
@@ -117,20 +117,21 @@ const BODY_HEADERS = /^content-/;
 function redirected(from: HttpRequest, url: URL, status: number): HttpRequest {
   const { method } = from;
   const toGet = status === 303 ? method !== 'GET' && method !== 'HEAD' : status <= 302 && method === 'POST';
-  const crossOrigin = url.origin !== from.url.origin;
+  const crossOrigin = url.origin !== URL.parse(from.url)?.origin;
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(from.headers)) {
     if (toGet && BODY_HEADERS.test(name)) continue;
     if (crossOrigin && (CREDENTIAL_NAME.test(name) || from.secretHeaders?.has(name))) continue;
     headers[name] = value;
   }
-  return { ...from, url, headers, ...(toGet && { method: 'GET', body: undefined }) };
+  return { ...from, url: url.href, headers, ...(toGet && { method: 'GET', body: undefined }) };
 }
 
 async function read(response: Response, { method, url, readAs }: HttpRequest): Promise<Result<HttpReply>> {
   const { status, headers } = response;
-  const as = readAs(headers.get('content-type'));
-  const reply = (body: string | Uint8Array): Result<HttpReply> => ok({ status, headers, body });
+  const contentType = headers.get('content-type');
+  const as = readAs(contentType);
+  const reply = (body: string | Uint8Array): Result<HttpReply> => ok({ status, headers, contentType, body });
   if (method === 'HEAD') return reply(as === 'text' ? '' : new Uint8Array(0));
   const declared = headers.get('content-length');
   if (declared !== null && Number(declared) > LIMITS.responseBodyBytes) {
@@ -148,8 +149,8 @@ async function read(response: Response, { method, url, readAs }: HttpRequest): P
   return reply(as === 'text' ? new TextDecoder().decode(bytes) : bytes);
 }
 
-const tooLarge = (url: URL): Result<never> =>
-  fail('upstream.too-large', `The reply of ${url.host} is larger than ${LIMITS.responseBodyBytes} bytes.`);
+const tooLarge = (url: string): Result<never> =>
+  fail('upstream.too-large', `The reply of ${hostOf(url)} is larger than ${LIMITS.responseBodyBytes} bytes.`);
 
 /** Undefined as soon as the limit is passed. */
 async function readStream(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
@@ -182,7 +183,9 @@ function trafficFault(thrown: unknown, { url, signal }: HttpRequest): Result<nev
   if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
   if (signal?.aborted) {
     if (signal.reason instanceof FaultError) return { ok: false, fault: signal.reason.fault };
-    return fail('step.timeout', `${url.host} did not answer in time.`);
+    return fail('step.timeout', `${hostOf(url)} did not answer in time.`);
   }
-  return fail('upstream.unreachable', `${url.host} could not be reached, or broke off its reply.`, { detail: thrown });
+  return fail('upstream.unreachable', `${hostOf(url)} could not be reached, or broke off its reply.`, {
+    detail: thrown,
+  });
 }

@@ -4,7 +4,7 @@
  */
 
 import { fail, fault, ok, type Fault, type Result } from '../../core/errors.ts';
-import { parseUrl, request } from '../http/request.ts';
+import { request } from '../http/request.ts';
 import { retryAfter } from '../http/status.ts';
 
 /** What a driver needs of the attempt that calls it. */
@@ -34,12 +34,9 @@ export interface Incoming {
 const EXCERPT_CHARACTERS = 2_000;
 
 /** Any reply, whatever its status. Faults: those of {@link request}. A redirect is a reply. */
-export async function exchange(wire: Wire, { url, ...outgoing }: Outgoing): Promise<Result<Incoming>> {
-  const parsed = parseUrl(url);
-  if (!parsed.ok) return parsed;
+export async function exchange(wire: Wire, outgoing: Outgoing): Promise<Result<Incoming>> {
   const reply = await request(wire.fetch, {
     ...outgoing,
-    url: parsed.value,
     signal: wire.signal,
     follow: false,
     readAs: () => 'bytes',

@@ -58,27 +58,27 @@ describe('a body', () => {
     ['application/jsonp', '1', '1'],
     ['application/json', '', undefined],
   ])('of type %s, %s is read as %j', async (type, text, expected) => {
-    expect(valueOf(await readBody(request(text, { 'content-type': type })))).toEqual(expected);
+    expect(valueOf(await readBody('POST', request(text, { 'content-type': type })))).toEqual(expected);
   });
 
   it('that is not there is undefined', async () => {
-    expect(valueOf(await readBody(request(undefined)))).toBeUndefined();
+    expect(valueOf(await readBody('POST', request(undefined)))).toBeUndefined();
   });
 
   it.each(['{', '{"a":1}}', "{'a':1}", '01', 'undefined', '{"a":1,}', 'NaN'])('%s is no JSON', async (text) => {
-    expect(valueOf(await readBody(request(text, json)))).toBe('request.invalid');
+    expect(valueOf(await readBody('POST', request(text, json)))).toBe('request.invalid');
   });
 
   it('over the limit is refused, declared or not', async () => {
     const large = 'x'.repeat(LIMITS.requestBodyBytes + 1);
-    expect(valueOf(await readBody(request(large, json)))).toBe('request.too-large');
-    expect(valueOf(await readBody(request(large, { 'content-length': String(large.length) })))).toBe(
+    expect(valueOf(await readBody('POST', request(large, json)))).toBe('request.too-large');
+    expect(valueOf(await readBody('POST', request(large, { 'content-length': String(large.length) })))).toBe(
       'request.too-large',
     );
   });
 
   it('cannot change the prototype of anything', async () => {
-    const value = valueOf(await readBody(request('{"__proto__":{"polluted":true}}', json)));
+    const value = valueOf(await readBody('POST', request('{"__proto__":{"polluted":true}}', json)));
     expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
     expect({}).not.toHaveProperty('polluted');
   });

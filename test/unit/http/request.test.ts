@@ -7,12 +7,12 @@ import { FaultError, fault } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { createEgressPolicy } from '../../../src/core/policy/egress.ts';
 import { createGuardedFetch } from '../../../src/drivers/http/guarded-fetch.ts';
-import { parseUrl, request, type HttpRequest } from '../../../src/drivers/http/request.ts';
+import { request, type HttpRequest } from '../../../src/drivers/http/request.ts';
 
 const server = testServer();
 
 const get = (fetcher = guarded(server), more: Partial<HttpRequest> = {}) =>
-  request(fetcher, { method: 'GET', url: new URL(server.url), headers: {}, readAs: () => 'text', ...more });
+  request(fetcher, { method: 'GET', url: server.url, headers: {}, readAs: () => 'text', ...more });
 
 describe('the guarded fetch', () => {
   const calls: unknown[] = [];
@@ -36,7 +36,7 @@ describe('the guarded fetch', () => {
     for (const init of [undefined, { redirect: 'follow' as const }, { redirect: 'manual' as const, method: 'PUT' }]) {
       calls.length = 0;
       await guardedOnce('http://127.0.0.1:9/', init);
-      expect(calls).toEqual([[new URL('http://127.0.0.1:9/'), expect.objectContaining({ redirect: 'manual' })]]);
+      expect(calls).toEqual([['http://127.0.0.1:9/', expect.objectContaining({ redirect: 'manual' })]]);
     }
     calls.length = 0;
     await guardedOnce(new Request('https://example.com/', { redirect: 'follow' }));
@@ -44,7 +44,7 @@ describe('the guarded fetch', () => {
   });
 });
 
-describe('parseUrl', () => {
+describe('an address', () => {
   test.for([
     '',
     'a',
@@ -55,8 +55,8 @@ describe('parseUrl', () => {
     ' http://a/\u0000',
     'http://a\r\n.b/',
     'http://a/\u0085',
-  ])('%j is refused', (text) => {
-    expect(parseUrl(text)).toMatchObject({ ok: false, fault: { code: 'request.invalid' } });
+  ])('%j is refused', async (url) => {
+    expect(await get(undefined, { url })).toMatchObject({ ok: false, fault: { code: 'request.invalid' } });
   });
 });
 
@@ -129,7 +129,7 @@ describe('the size of a reply', () => {
 
 describe('traffic that fails', () => {
   test('no connection is retryable, and the reason is for the operator only', async () => {
-    const url = new URL('http://127.0.0.1:1/');
+    const url = 'http://127.0.0.1:1/';
     const result = await get(createGuardedFetch(createEgressPolicy('127.0.0.1'), fetch), { url });
     expect(result).toMatchObject({ ok: false, fault: { code: 'upstream.unreachable', retryable: true } });
     if (!result.ok) expect(result.fault.message).not.toMatch(/ECONNREFUSED/);
