@@ -56,6 +56,8 @@ export interface Drive extends DriveOptions {
   readonly items: Map<Frame, Item>;
   /** Why the run is to end once what is under way has ended and what it did is undone. */
   stopping: Fault | undefined;
+  /** Why the run is to stop once what it did before a restart is known again. */
+  stopsOnceRestored: Fault | undefined;
   compensation: Compensation | undefined;
   /** Starts nothing; what is under way ends. */
   paused: boolean;
@@ -78,6 +80,7 @@ export function createDrive(options: DriveOptions): Drive {
     items: new Map(),
     effects: [],
     stopping: undefined,
+    stopsOnceRestored: undefined,
     compensation: undefined,
     paused: false,
     advancing: false,
@@ -107,6 +110,7 @@ export function advance(drive: Drive): void {
     return;
   }
   restore(drive);
+  if (drive.stopsOnceRestored !== undefined) return stop(drive, drive.stopsOnceRestored);
   if (run.fault === undefined && drive.stopping === undefined && host.now() >= drive.deadline) {
     const reason = `The run did not end within its timeout of ${run.plan.timeoutMilliseconds} ms.`;
     stop(drive, fault('run.timeout', reason));
@@ -241,6 +245,11 @@ export function stop(drive: Drive, reason: Fault): void {
   const { run, host, journal } = drive;
   if (run.status !== 'running') return;
   restore(drive);
+  if (isComputing(drive)) {
+    drive.stopsOnceRestored ??= reason;
+    return;
+  }
+  drive.stopsOnceRestored = undefined;
   if (run.plan.undoes && journal !== undefined) {
     if (isBlocked(drive, run)) return;
     const { detail: _private, ...shown } = reason;
@@ -255,6 +264,13 @@ export function stop(drive: Drive, reason: Fault): void {
   // Before the record is made, which would show them as running forever.
   for (const attempt of [...drive.underWay]) attempt.giveUp(reason);
   ended(drive);
+}
+
+/** Whether steps of before a restart are still behind one that is computed again and takes its time. */
+function isComputing(drive: Drive): boolean {
+  const computes = (frame: Frame): boolean =>
+    frame.graph.some(({ index, pure, action }) => pure && !action.control && frame.steps[index]?.status === 'running');
+  return isReplaying(drive) && [drive.run, ...drive.items.keys()].some(computes);
 }
 
 /**

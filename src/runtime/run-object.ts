@@ -245,7 +245,7 @@ export class RunObject extends DurableObject<Env> {
     if (drive !== undefined) {
       // Another may have opened it meanwhile, and driven it on.
       if (drive.stopping === undefined) stop(drive, reason);
-      return drive.run.status === 'cancelled' || drive.stopping !== undefined ? 'cancelled' : 'ended';
+      return drive.run.status === 'cancelled' || (drive.stopping ?? drive.stopsOnceRestored) ? 'cancelled' : 'ended';
     }
     if (this.#store.read(id)?.endedAt === undefined) throw new Error(`the run ${id} cannot be opened now; try again`);
     return 'ended';

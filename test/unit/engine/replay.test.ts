@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { away, drive, failing, never, planOf, statuses } from './support.ts';
-import { ok } from '../../../src/core/errors.ts';
+import { fault, ok, type Result } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
+import { stop } from '../../../src/runtime/drive.ts';
 
 const use = 'act.keyed';
 const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds);
@@ -55,6 +56,29 @@ describe('replaying', () => {
     await pass(60_000);
     const again = drive(orders, { recorded: first.rows.flat(), answers: {} });
     expect(again.run.scope.steps['at']).toEqual(first.run.scope.steps['at']);
+  });
+
+  it('is waited for by a stop, so that nothing is lost of what is recorded behind a step that is computed', async () => {
+    const plan = planOf({
+      slow: { use: 'act.pure' },
+      effect: { use, after: ['slow'] },
+      last: { use, after: ['effect'] },
+    });
+    const slow = () => new Promise<Result<unknown>>((resolve) => setTimeout(() => resolve(ok('slow')), 20));
+    const first = drive(plan, { answers: { slow, last: never } });
+    await pass(1_000);
+    for (const kept of [1, 2]) {
+      const again = drive(plan, { recorded: first.rows.slice(0, kept).flat(), answers: { slow } });
+      stop(again.drive, fault('run.cancelled', 'enough'));
+      expect([again.run.status, again.ends()]).toEqual(['running', 0]);
+      await pass(20);
+      expect([again.run.status, again.ends()]).toEqual(['cancelled', 1]);
+      expect(again.called()).toEqual(['slow']);
+      const [, effect] = again.run.steps;
+      expect([effect?.attempts[0]?.fault?.code, effect?.status === 'succeeded']).toEqual(
+        kept === 1 ? ['step.interrupted', false] : [undefined, true],
+      );
+    }
   });
 
   it('of a run that ended writes nothing more', async () => {
