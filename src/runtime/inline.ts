@@ -17,7 +17,7 @@ export interface InlineRun {
 }
 
 export function runInline(plan: Plan, start: RunStart, host: ActionHost, random: () => number): InlineRun {
-  const run = createRun(plan, start);
+  const run = createRun(plan, start, random);
   const answered = latch(run);
   const ended = latch(run);
   const drive = createDrive({

@@ -460,7 +460,7 @@ export class RunObject extends DurableObject<Env> {
     { events, journal }: { readonly events: readonly StepEvent[]; readonly journal: Journal },
   ): Live {
     const drive = createDrive({
-      run: createRun(plan, start),
+      run: createRun(plan, start, Math.random),
       host: hostOf(this.env),
       random: Math.random,
       journal,

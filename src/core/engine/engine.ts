@@ -9,6 +9,7 @@
 
 import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
+import { RANDOM } from '../expression/index.ts';
 import { Bare } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import type { Frame, RunResponse, RunScope, RunStart, RunState, StepState, Wait } from './state.ts';
@@ -20,7 +21,8 @@ export interface Success {
   readonly response?: RunResponse;
 }
 
-export function createRun(plan: Plan, start: RunStart): RunState {
+/** @param random gives numbers from 0 to 1 to the expressions of the run */
+export function createRun(plan: Plan, start: RunStart, random?: () => number): RunState {
   const startedAt = start.event.receivedAt;
   const scope: RunScope = {
     trigger: namedEvent(start),
@@ -29,6 +31,7 @@ export function createRun(plan: Plan, start: RunStart): RunState {
     steps: new Bare(),
     run: { id: start.id, startedAt, now: startedAt },
     chain: { name: plan.name, version: start.version },
+    [RANDOM]: random,
   };
   return {
     ...createFrame(plan.steps, scope, { taken: 0 }, '', '0'),

@@ -5,6 +5,7 @@
 
 import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
+import type { RANDOM } from '../expression/index.ts';
 import type { StepStatus, TriggerType } from './record.ts';
 
 /** What started a run. For triggers without HTTP, `params`, `query` and `headers` are empty. */
@@ -106,6 +107,7 @@ export interface RunScope {
   readonly steps: Record<string, unknown>;
   readonly run: { readonly id: string; readonly startedAt: number; readonly now: number };
   readonly chain: { readonly name: string; readonly version: number };
+  readonly [RANDOM]?: (() => number) | undefined;
   readonly [root: string]: unknown;
 }
 

@@ -8,13 +8,14 @@
 
 import { compileExpression, type CompiledExpression } from './expression.ts';
 import { missingFault } from './missing.ts';
+import { RANDOM } from './native.ts';
 import { scanTemplate } from './scan.ts';
 import type { Scope, Template } from './types.ts';
 import { FaultError, fail, fault, ok, type Issue, type Result } from '../errors.ts';
 import { isObject } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 
-export { compileExpression };
+export { compileExpression, RANDOM };
 export type { Template };
 
 type Evaluate = (scope: Scope) => unknown;

@@ -361,12 +361,20 @@ export function nowOf(scope: unknown): number | undefined {
   return typeof now === 'number' ? now : undefined;
 }
 
+/** Where a scope has the source of random numbers: no expression can name it. */
+export const RANDOM = Symbol('random');
+
+function random(scope: Context & { readonly [RANDOM]?: (() => number) | undefined }): unknown {
+  return scope[RANDOM]?.() ?? UNSURE;
+}
+
 const OF_THE_RUN: Readonly<Record<string, Native>> = {
   'millis/0': (scope) => nowOf(scope) ?? UNSURE,
   'now/0': (scope) => {
     const now = nowOf(scope);
     return now === undefined ? UNSURE : new Date(now).toISOString();
   },
+  'random/0': random,
 };
 
 function compileFunction(node: Node): Native | undefined {

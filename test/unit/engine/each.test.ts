@@ -198,6 +198,7 @@ describe('a fan-out after a crash', () => {
     const random = over('{{ [$random(), $random()] }}', { output: '{{ item }}' });
     const first = drive(random);
     const again = drive(random, { recorded: first.rows.flat() });
+    expect(first.run.status).toBe('succeeded');
     expect(output(again.run)).toEqual(output(first.run));
     expect(again.called()).toEqual([]);
   });

@@ -56,13 +56,17 @@ export function planOf(steps: Steps, more: Readonly<Record<string, unknown>> = {
 }
 
 export const runOf = (plan: Plan, receivedAt = 0): RunState =>
-  createRun(plan, {
-    id: 'run_1',
-    version: 1,
-    trigger: 'manual',
-    event: { type: 'manual', params: {}, query: {}, headers: {}, body: { n: 1 }, receivedAt },
-    input: { n: 1 },
-  });
+  createRun(
+    plan,
+    {
+      id: 'run_1',
+      version: 1,
+      trigger: 'manual',
+      event: { type: 'manual', params: {}, query: {}, headers: {}, body: { n: 1 }, receivedAt },
+      input: { n: 1 },
+    },
+    Math.random,
+  );
 
 export function stepOf(run: RunState, id: string): StepPlan {
   const step = run.plan.steps.find((candidate) => candidate.id === id);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import jsonata from 'jsonata';
 import { describe, expect, it } from 'vitest';
-import { compileExpression, compileTemplate } from '../../../src/core/expression/index.ts';
+import { compileExpression, compileTemplate, RANDOM } from '../../../src/core/expression/index.ts';
 import { FaultError, type Fault } from '../../../src/core/errors.ts';
 
 const scope = {
@@ -98,6 +98,24 @@ describe('a template', () => {
     const template = compileTemplate(text);
     expect(template.ok && template.value.deterministic).toBe(deterministic);
   });
+});
+
+describe('a random number', () => {
+  it('comes from the source that the scope hides, at once; without one from the library', async () => {
+    const template = compileTemplate({ n: '{{ $random() * 2 }}' });
+    const evaluated = template.ok && template.value.evaluate({ [RANDOM]: () => 0.25 });
+    expect(evaluated).toEqual({ n: 0.5 });
+    expect(await (template.ok && template.value.evaluate({}))).toEqual({ n: expect.any(Number) });
+  });
+
+  it.each(['{{ $keys($) }}', '{{ $string($) }}', '{{ $.* }}', '{{ $lookup($, "random") ?? 0 }}'])(
+    'cannot be told from %s',
+    async (text) => {
+      const template = compileTemplate(text);
+      const told = template.ok && (await template.value.evaluate({ a: 1, [RANDOM]: () => 0.25 }));
+      expect(JSON.stringify(told)).not.toMatch(/random|0\.25/);
+    },
+  );
 });
 
 describe('closures and the library', () => {
