@@ -35,7 +35,7 @@ export async function history(): Promise<void> {
       output: 'done',
     };
     await call(sides.gateway, 'PUT', '/chains/bench-history', document);
-    const positions = [10, 100, STEPS - 10];
+    const positions = [10, 100, STEPS];
     const totals = positions.map(() => [] as number[]);
     for (let run = 0; run < RUNS; run++) {
       const response = await fetch(`${sides.gateway.url}/bench/history`, { method: 'POST' });

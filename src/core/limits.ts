@@ -3,7 +3,7 @@ export const LIMITS = {
   /** A chain document. Larger ones are data, not definitions; D1 takes 2 MB a row. */
   chainDocumentBytes: 512 * 1024,
   /** Steps of one chain. A plan of this size still compiles in a few milliseconds. */
-  chainSteps: 500,
+  chainSteps: 1_000,
   /** `flow.each` inside `flow.each`. */
   eachDepth: 3,
   /** Items of one `flow.each`; their outputs are held in memory and in the record together. */
