@@ -28,40 +28,41 @@ export class AttemptContext implements ActionContext {
   readonly data: D1Database;
   readonly now: () => number;
   readonly connection: OpenConnection;
-  readonly #attempt: Attempt;
-  readonly #host: ActionHost;
+  // Not `#private`: a context may be extended by `Object.create`.
+  private readonly attempt: Attempt;
+  private readonly host: ActionHost;
 
   constructor(attempt: Attempt, host: ActionHost, connection: OpenConnection) {
     this.fetch = host.fetch;
     this.data = host.data;
     this.now = host.now;
     this.connection = connection;
-    this.#attempt = attempt;
-    this.#host = host;
+    this.attempt = attempt;
+    this.host = host;
   }
 
   get input(): unknown {
-    return this.#attempt.run.start.input;
+    return this.attempt.run.start.input;
   }
 
   get written(): unknown {
-    return this.#attempt.step.written;
+    return this.attempt.step.written;
   }
 
   get idempotencyKey(): string {
-    const { run, frame, step } = this.#attempt;
+    const { run, frame, step } = this.attempt;
     return idempotencyKeyOf(run, frame, step);
   }
 
   get signal(): AbortSignal | undefined {
-    return this.#attempt.signal();
+    return this.attempt.signal();
   }
 
   async approvalLink(id: string, to: string | undefined): Promise<Result<string>> {
-    const { run, frame } = this.#attempt;
+    const { run, frame } = this.attempt;
     const waiting = frame.graph.find((step) => step.id === id && step.action.control === 'wait');
     if (waiting === undefined) return fail('step.params', `There is no flow.wait step "${id}" beside this one.`);
     const what = { run: run.start.id, step: keyOf(frame, waiting) };
-    return this.#host.linkTo(to === undefined ? what : { ...what, to });
+    return this.host.linkTo(to === undefined ? what : { ...what, to });
   }
 }
