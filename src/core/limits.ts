@@ -65,6 +65,11 @@ export const LIMITS = {
 
   /** Runs that one object drives at a time; further ones are queued on disk. */
   runsPerObject: 256,
+  /** Runs that an object holds for later, on disk or on their way there; with more it takes no new ones. */
+  waitingRunsPerObject: 20_000,
+  arrivingRunsPerObject: 4_000,
+  /** Run objects near each location that callers come from. */
+  shardsPerLocation: 4,
   /** How long a run object sleeps at most while it has runs under way. */
   runLeaseMilliseconds: 30_000,
   /** Runs under flow control that one object holds, waiting or under way; each takes about 1 KB of its memory. */

@@ -178,7 +178,7 @@ async function durable(
   input: unknown,
   prefer: Preference,
 ): Promise<Response> {
-  const run = { chain: chain.name, version: chain.version, trigger: trigger.name, event, input };
+  const run = { chain: chain.name, version: chain.version, trigger: trigger.name, event, input, colo: coloOf(request) };
   const waits = !prefer.async && (trigger.respond === 'result' || prefer.waitSeconds !== undefined);
   if (!waits) {
     const [acceptance] = await acceptRuns(env, undefined, [run]);
@@ -188,6 +188,9 @@ async function durable(
   const { id, answer: reached } = await acceptAndWait(env, run, waitMilliseconds);
   return reached === undefined ? acceptedResponse(request, id) : answeredResponse(id, reached);
 }
+
+/** The data centre that the request came to; unknown on a machine of one's own. */
+const coloOf = ({ cf }: Request): string | undefined => (typeof cf?.['colo'] === 'string' ? cf['colo'] : undefined);
 
 function acceptedResponse(request: Request, id: string): Response {
   const url = `${new URL(request.url).origin}/_/api/v1/runs/${id}`;

@@ -1,15 +1,15 @@
 /**
  * Accepting runs: the durable write that every webhook, schedule and 202 waits for.
  *
- * The id of a run names its object, so that any isolate finds it without a look-up. Where the request
- * has a dedupe key, the id is made of that key: a duplicate meets the primary key and starts nothing,
- * and needs no index of its own. Where the chain declares flow control, its key chooses the object: it is
- * made of the event, so a duplicate comes to the same one.
+ * Where the request has a dedupe key, the id is made of that key: a duplicate meets the primary key and
+ * starts nothing, and needs no index of its own. Where the chain declares flow control, its key chooses the
+ * object: it is made of the event, so a duplicate comes to the same one.
  */
 
 import { loadPlan } from './configuration.ts';
 import type { RunObject } from './run-object.ts';
 import type { AcceptedRun, Parent, StoredStart } from './run-store.ts';
+import { BUSY, noteShard, shardByKey, shardsFor, stubOf } from './shards.ts';
 import { flowOf } from '../core/chain/flow-control.ts';
 import type { Plan } from '../core/chain/plan.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
@@ -33,6 +33,8 @@ export interface RunRequest {
   readonly parent?: Parent;
   /** Somebody asked for a run once more: it is neither the same as an earlier one nor held back for a newer one. */
   readonly again?: boolean;
+  /** The data centre of the caller, which the run is to be near to. */
+  readonly colo?: string | undefined;
   /** Results that it takes over from another run. */
   readonly carried?: readonly StepEvent[];
 }
@@ -42,44 +44,21 @@ export interface Acceptance {
   readonly duplicate: boolean;
 }
 
-const DEFAULT_SHARDS = 16;
-
-const shardsOf = (env: Env): number => Number(env.TIDEGATE_RUN_SHARDS ?? DEFAULT_SHARDS) || DEFAULT_SHARDS;
-
-export const allShards = (env: Env): readonly string[] =>
-  Array.from({ length: shardsOf(env) }, (_, index) => index.toString(36));
-
-const stubOf = (env: Env, shard: string): DurableObjectStub<RunObject> => env.RUNS.getByName(`runs-${shard}`);
-
-/** The object that holds a run, or undefined for an id that is not of a durable run. */
-export function objectOf(env: Env, id: string): DurableObjectStub<RunObject> | undefined {
-  const shard = /^run_([0-9a-z]{1,4})_[0-9a-f]{32}$/.exec(id)?.[1];
-  return shard === undefined ? undefined : stubOf(env, shard);
-}
-
-export const objectsOf = (env: Env): readonly DurableObjectStub<RunObject>[] =>
-  allShards(env).map((shard) => stubOf(env, shard));
-
-/** A shard: by key where duplicates must meet, at random otherwise. */
-async function shardOf(env: Env, key: string | undefined): Promise<string> {
-  const bytes = key === undefined ? randomBytes(4) : await sha256(key);
-  const number = new DataView(bytes.buffer).getUint32(0);
-  return (number % shardsOf(env)).toString(36);
-}
-
+/** A run and the objects that may take it, the first before the others. */
 interface PlacedRun {
-  readonly shard: string;
+  readonly shards: readonly string[];
   readonly run: AcceptedRun;
 }
 
 /** @param shardKey chooses the object, unless the flow control of the chain does */
-async function placed(env: Env, shardKey: Promise<string>, request: RunRequest): Promise<PlacedRun> {
+async function placed(env: Env, shardKey: string | undefined, request: RunRequest): Promise<PlacedRun> {
   const loaded = loadPlan(env, request.chain, request.version);
   const plan = loaded instanceof Promise ? await loaded : loaded;
   const input = 'input' in request ? request.input : await inputOfRequest(plan, request);
   if (plan.flow === undefined) {
-    const shard = await shardKey;
-    return { shard, run: await accepted(shard, request, input) };
+    const key = shardKey ?? request.dedupeKey;
+    const shards = key === undefined ? shardsFor(env, request.colo) : [await shardByKey(env, key)];
+    return { shards, run: await accepted(shards, request, input) };
   }
   const { event, again = false, parent } = request;
   // A chain that is called must be a run of its own, whose end is told to its caller.
@@ -90,11 +69,11 @@ async function placed(env: Env, shardKey: Promise<string>, request: RunRequest):
     idempotent: !again && parent === undefined,
     debounced: !again,
   });
-  const shard = await shardOf(env, own);
-  return { shard, run: { ...(await accepted(shard, request, input)), flow: JSON.stringify(flow) } };
+  const shards = [await shardByKey(env, own)];
+  return { shards, run: { ...(await accepted(shards, request, input)), flow: JSON.stringify(flow) } };
 }
 
-async function accepted(shard: string, request: RunRequest, input: unknown): Promise<AcceptedRun> {
+async function accepted([shard = '']: readonly string[], request: RunRequest, input: unknown): Promise<AcceptedRun> {
   const { chain, version, trigger, event, dedupeKey, parent } = request;
   const unique =
     dedupeKey === undefined
@@ -128,12 +107,11 @@ export async function acceptRuns(
   shardKey: string | undefined,
   requests: readonly RunRequest[],
 ): Promise<readonly Acceptance[]> {
-  const shard = shardOf(env, shardKey);
-  const runs = await Promise.all(requests.map((request) => placed(env, shard, request)));
+  const runs = await Promise.all(requests.map((request) => placed(env, shardKey, request)));
   const answers = new Map<PlacedRun, Acceptance>();
   await Promise.all(
-    [...Map.groupBy(runs, (run) => run.shard)].map(async ([name, group]) => {
-      const accepts = await withObject(env, name, (object) => object.accept(group.map(({ run }) => run)));
+    [...Map.groupBy(runs, (run) => run.shards[0])].map(async ([, group]) => {
+      const accepts = await withObject(env, group, (object, own) => object.accept(own));
       for (const [index, run] of group.entries()) {
         const answer = accepts[index];
         if (answer !== undefined) answers.set(run, answer);
@@ -149,38 +127,61 @@ export async function acceptAndWait(
   request: RunRequest,
   waitMilliseconds: number,
 ): ReturnType<RunObject['acceptAndWait']> {
-  const { shard, run } = await placed(env, shardOf(env, request.dedupeKey), request);
-  return withObject(env, shard, (object) => object.acceptAndWait(run, waitMilliseconds));
+  const run = await placed(env, undefined, request);
+  return withObject(env, [run], (object, [own = run.run]) => object.acceptAndWait(own, waitMilliseconds));
 }
 
 /**
- * One more try with a new stub where the platform says that this may help; accepting twice is safe, because
- * the ids are made before the first try. An overloaded object is never tried again.
+ * Gives runs that begin at the same object to that, and where it has too much to do to the next that may
+ * take them all. One more try with a new stub where the platform says that this may help; accepting twice
+ * is safe, because the ids are made before the first try.
  *
  * @throws FaultError `storage.unavailable` | `run.busy`
  */
 async function withObject<T>(
   env: Env,
-  shard: string,
-  call: (object: DurableObjectStub<RunObject>) => Promise<T>,
+  runs: readonly PlacedRun[],
+  call: (object: DurableObjectStub<RunObject>, runs: readonly AcceptedRun[]) => Promise<T>,
 ): Promise<T> {
-  try {
-    return await call(stubOf(env, shard));
-  } catch (thrown) {
-    if (!hasFlag(thrown, 'retryable') || hasFlag(thrown, 'overloaded')) throw unavailable(thrown);
-    return call(stubOf(env, shard)).catch((again: unknown) => {
-      throw unavailable(again);
-    });
+  const [first] = runs;
+  const shards = runs.some((run) => run.shards.length === 1) ? first?.shards.slice(0, 1) : first?.shards;
+  let busy: unknown;
+  for (const shard of new Set(shards)) {
+    const own = runs.map(({ run }) => at(shard, run));
+    try {
+      await noteShard(env, shard);
+      return await call(stubOf(env, shard), own);
+    } catch (thrown) {
+      if (isBusy(thrown)) busy = thrown;
+      else if (!hasFlag(thrown, 'retryable')) throw unavailable(thrown);
+      else {
+        return call(stubOf(env, shard), own).catch((again: unknown) => {
+          throw isBusy(again) ? tooBusy(again) : unavailable(again);
+        });
+      }
+    }
   }
+  throw tooBusy(busy);
 }
+
+/** The same run in another object. */
+const at = (shard: string, run: AcceptedRun): AcceptedRun => ({
+  ...run,
+  id: run.id.replace(/^run_[0-9a-z]+_/, `run_${shard}_`),
+});
+
+/** Nothing was accepted: the platform or the object itself refused. */
+const isBusy = (thrown: unknown): boolean =>
+  hasFlag(thrown, 'overloaded') || (thrown instanceof Error && thrown.message.includes(BUSY));
 
 /** How the platform marks an error of a call to an object. */
 const hasFlag = (thrown: unknown, flag: 'retryable' | 'overloaded'): boolean =>
   thrown instanceof Error && flag in thrown && Reflect.get(thrown, flag) === true;
 
-function unavailable(thrown: unknown): FaultError {
-  if (thrown instanceof FaultError) return thrown;
-  return hasFlag(thrown, 'overloaded')
-    ? new FaultError(fault('run.busy', 'Too many runs are waiting.', { retryAfterMilliseconds: 1_000, detail: thrown }))
+const unavailable = (thrown: unknown): FaultError =>
+  thrown instanceof FaultError
+    ? thrown
     : new FaultError(fault('storage.unavailable', 'The run could not be stored; try again.', { detail: thrown }));
-}
+
+const tooBusy = (thrown: unknown): FaultError =>
+  new FaultError(fault('run.busy', 'Too many runs are waiting.', { retryAfterMilliseconds: 1_000, detail: thrown }));

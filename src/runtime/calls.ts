@@ -1,10 +1,11 @@
 /** Chains that call chains: `flow.call`. */
 
-import { acceptRuns, objectOf } from './accept.ts';
+import { acceptRuns } from './accept.ts';
 import type { RunAnswer } from './answers.ts';
 import { currentConfiguration, loadPlan, versionFor } from './configuration.ts';
 import type { Outcome } from './execute.ts';
 import type { Parent } from './run-store.ts';
+import { objectOf } from './shards.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { Wait } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';

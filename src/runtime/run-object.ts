@@ -30,6 +30,7 @@ import {
   type StoredStart,
 } from './run-store.ts';
 import { retentionMilliseconds } from './retention.ts';
+import { BUSY } from './shards.ts';
 import { Summaries } from './summaries.ts';
 import { Turns } from './turns.ts';
 import { Waiters } from './waiters.ts';
@@ -120,6 +121,7 @@ export class RunObject extends DurableObject<Env> {
 
   /** Resolves when the runs are written. Those that arrive while the disk is busy share the next write. */
   async accept(runs: readonly AcceptedRun[]): Promise<readonly { id: string; duplicate: boolean }[]> {
+    if (this.#isBusy() && runs.some((run) => !this.#knows(this.#flow.firstOf(run) ?? run.id))) throw new Error(BUSY);
     let written: Promise<void> | undefined;
     let failure: unknown;
     const accepted = runs.map((run) => {
@@ -361,6 +363,11 @@ export class RunObject extends DurableObject<Env> {
     }
     if (Number.isFinite(next)) this.#armAlarm(next);
     this.#startQueued();
+  }
+
+  /** Takes no new run until some of those that wait have had their turn. */
+  #isBusy(): boolean {
+    return this.#queue.length >= LIMITS.waitingRunsPerObject || this.#arriving.size >= LIMITS.arrivingRunsPerObject;
   }
 
   #isFull(): boolean {

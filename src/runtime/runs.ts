@@ -1,10 +1,11 @@
 /** What the management API does with runs, wherever they are kept. */
 
-import { acceptRuns, objectOf, objectsOf } from './accept.ts';
+import { acceptRuns } from './accept.ts';
 import { checkConfiguration, loadPlan, versionFor } from './configuration.ts';
 import { endedStream } from './live.ts';
 import { flushRecords } from './recorder.ts';
 import type { Decision } from './run-object.ts';
+import { objectOf, objectsOf } from './shards.ts';
 import { carryOver } from '../core/engine/carry.ts';
 import type { StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunRecord } from '../core/engine/record.ts';
@@ -68,12 +69,13 @@ export async function cancelRun(env: Env, id: string): Promise<Result<RunRecord>
 
 /** After this, D1 knows every run that was accepted before. */
 export async function saveSummaries(env: Env): Promise<void> {
-  await Promise.all([flushRecords(env), ...objectsOf(env).map((object) => object.save())]);
+  const objects = await objectsOf(env);
+  await Promise.all([flushRecords(env), ...objects.map((object) => object.save())]);
 }
 
 /** Takes up what a lost alarm left behind, in every object. One that fails is tried again next minute. */
 export async function sweepRuns(env: Env): Promise<void> {
-  const swept = await Promise.allSettled(objectsOf(env).map((object) => object.sweep()));
+  const swept = await Promise.allSettled((await objectsOf(env)).map((object) => object.sweep()));
   for (const result of swept) if (result.status === 'rejected') console.error('a sweep failed', result.reason);
 }
 
@@ -147,7 +149,8 @@ const activeVersion = async (env: Env, chain: string): Promise<number | undefine
 
 /** Gives an event to every run that waits for it; returns how many did. */
 export async function sendEvent(env: Env, name: string, key: string | undefined, data: unknown): Promise<number> {
-  const delivered = await Promise.all(objectsOf(env).map((object) => object.deliverEvent(name, key, data)));
+  const objects = await objectsOf(env);
+  const delivered = await Promise.all(objects.map((object) => object.deliverEvent(name, key, data)));
   return delivered.reduce((sum, count) => sum + count, 0);
 }
 

@@ -7,11 +7,11 @@
  */
 
 import { NO_CONNECTION, type ActionHost } from './action-context.ts';
-import { objectOf } from './accept.ts';
 import { actionsByName, catalogue } from './catalogue.ts';
 import { loadPlan } from './configuration.ts';
 import { runInline } from './inline.ts';
 import { readRun, saveSummaries } from './runs.ts';
+import { objectOf } from './shards.ts';
 import type { Action } from '../connectors/kit/types.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { Plan } from '../core/chain/plan.ts';

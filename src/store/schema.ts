@@ -54,6 +54,9 @@ export const chainActivations = sqliteTable(
   (table) => [primaryKey({ columns: [table.chain, table.sequence] })],
 );
 
+/** Run objects near a location. */
+export const runShards = sqliteTable('run_shards', { name: text().primaryKey() });
+
 /** The version that gets a part of the runs, one for each chain; kept with its reason when it was rolled back. */
 export const chainCanaries = sqliteTable('chain_canaries', {
   chain: text().primaryKey(),

@@ -13,7 +13,8 @@ import { provide } from './substitutes/isolates.ts';
 import { Upstream } from './upstream.ts';
 import { World, type Owner } from './world.ts';
 import type { Env } from '../../src/env.ts';
-import { acceptAndWait, acceptRuns, objectOf, type RunRequest } from '../../src/runtime/accept.ts';
+import { acceptAndWait, acceptRuns, type RunRequest } from '../../src/runtime/accept.ts';
+import { objectOf } from '../../src/runtime/shards.ts';
 import { RunObject } from '../../src/runtime/run-object.ts';
 import { saveSummaries, sweepRuns } from '../../src/runtime/runs.ts';
 

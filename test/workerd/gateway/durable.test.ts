@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { answerOf, call, codeOf, manage, publish, QUICK, receipts, receivedAt, upstream } from './fixtures.ts';
 import worker from '../../../src/index.ts';
-import { objectOf } from '../../../src/runtime/accept.ts';
+import { objectOf } from '../../../src/runtime/shards.ts';
 
 const durable = { mode: 'durable' };
 const slow = (milliseconds: number, mark: string) => ({

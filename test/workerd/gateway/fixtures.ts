@@ -6,7 +6,7 @@ import { env, exports } from 'cloudflare:workers';
 import { expect, inject, vi } from 'vitest';
 import type { RunAnswer } from '../../../src/runtime/answers.ts';
 import type { Env as GatewayEnv } from '../../../src/env.ts';
-import { objectOf } from '../../../src/runtime/accept.ts';
+import { objectOf } from '../../../src/runtime/shards.ts';
 
 declare global {
   namespace Cloudflare {

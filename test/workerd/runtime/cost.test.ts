@@ -4,14 +4,15 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { answerOf, manage, publish, upstream } from '../gateway/fixtures.ts';
-import { allShards, objectsOf } from '../../../src/runtime/accept.ts';
+import { objectsOf } from '../../../src/runtime/shards.ts';
 
 const cursors: SqlStorageCursor<Record<string, SqlStorageValue>>[] = [];
 
 /** Keeps every cursor of every object of this isolate, since a cursor counts while it is read. */
 beforeAll(async () => {
-  expect(allShards(env).length).toBe(2);
-  const [object] = objectsOf(env);
+  const objects = await objectsOf(env);
+  expect(objects.length).toBe(2);
+  const [object] = objects;
   if (object === undefined) throw new Error('there is no run object');
   await runInDurableObject(object, (_object, state) => {
     const prototype = Object.getPrototypeOf(state.storage.sql) as SqlStorage;

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { answerOf, call, codeOf, manage, ORIGIN, publish, QUICK, receivedAt, upstream } from '../gateway/fixtures.ts';
 import { runEvent } from '../../../src/control/runs/schemas.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
-import { objectOf } from '../../../src/runtime/accept.ts';
+import { objectOf } from '../../../src/runtime/shards.ts';
 import { sweepRuns } from '../../../src/runtime/runs.ts';
 
 type RunEvent = v.InferOutput<typeof runEvent>;

@@ -2,7 +2,7 @@ import { abortAllDurableObjects, evictAllDurableObjects, runInDurableObject } fr
 import { env } from 'cloudflare:workers';
 import { describe, expect, it } from 'vitest';
 import { answerOf, call, codeOf, manage, ORIGIN, publish, receipts, runsOf, upstream } from '../gateway/fixtures.ts';
-import { objectOf } from '../../../src/runtime/accept.ts';
+import { objectOf } from '../../../src/runtime/shards.ts';
 import type { RunObject } from '../../../src/runtime/run-object.ts';
 import { sweepRuns } from '../../../src/runtime/runs.ts';
 

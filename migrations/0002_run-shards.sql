@@ -1,0 +1,3 @@
+CREATE TABLE `run_shards` (
+	`name` text PRIMARY KEY NOT NULL
+);
