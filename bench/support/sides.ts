@@ -1,36 +1,32 @@
 /** Starts both sides of a bench on the same runtime, and measures them in alternating rounds. */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createHash } from 'node:crypto';
-import { unstable_getMiniflareWorkerOptions } from 'wrangler';
+import { buildBench, ROOT } from './build.ts';
 import { load, type LoadOptions, type LoadResult } from './load.ts';
 import { call } from '../../scripts/launcher/api.ts';
+import type { Build } from '../../scripts/launcher/build.ts';
 import { launch, type Gateway } from '../../scripts/launcher/launch.ts';
 import { startWorker, type RunningWorker } from '../../scripts/launcher/worker.ts';
-
-const ROOT = resolve(import.meta.dirname, '../..');
 
 export interface Sides {
   readonly upstream: string;
   readonly gateway: Gateway;
   readonly handWritten: RunningWorker;
+  /** Starts the hand-written Worker once more: what one process has in memory does not slow the other. */
+  startApart(name: string): Promise<RunningWorker>;
   /** An API key of the gateway; the hand-written side knows it too. */
   readonly key: string;
   stop(): Promise<void>;
 }
 
 export async function startSides(): Promise<Sides> {
-  // BENCH_DIRECTORY puts the data elsewhere, e.g. on tmpfs: the disk decides durable figures.
-  const directory = mkdtempSync(join(process.env['BENCH_DIRECTORY'] ?? tmpdir(), 'tidegate-bench-'));
-  const upstreamProcess = spawn(process.execPath, [join(import.meta.dirname, 'upstream.ts')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [port] = (await once(upstreamProcess.stdout, 'data')) as [Buffer];
-  const upstream = `http://127.0.0.1:${port.toString().trim()}`;
+  const directory = makeDirectory();
+  const upstream = await startUpstream();
   const gateway = await launch({
     port: 0,
     dataDirectory: join(directory, 'gateway'),
@@ -39,51 +35,52 @@ export async function startSides(): Promise<Sides> {
     log: (line) => console.error(line),
   });
   const { key } = await call<{ key: string }>(gateway, 'POST', '/keys', { name: 'bench' });
-  const handWritten = await startHandWritten(join(directory, 'hand-written'), {
-    UPSTREAM: upstream,
-    KEY_HASH: createHash('sha256').update(key).digest('hex'),
-  });
+  const build = await buildBench('bench', join(ROOT, 'bench/hand-written/wrangler.toml'));
+  const variables = { UPSTREAM: upstream.url, KEY_HASH: createHash('sha256').update(key).digest('hex') };
+  const workers: RunningWorker[] = [];
+  const startApart = async (name: string): Promise<RunningWorker> => {
+    const worker = await startBenchWorker(build, join(directory, name), variables);
+    workers.push(worker);
+    return worker;
+  };
   return {
-    upstream,
+    upstream: upstream.url,
     gateway,
-    handWritten,
+    handWritten: await startApart('hand-written'),
+    startApart,
     key,
     stop: async () => {
-      upstreamProcess.kill();
+      upstream.stop();
       await gateway.stop();
-      await handWritten.stop();
+      for (const worker of workers) await worker.stop();
       rmSync(directory, { recursive: true, force: true });
     },
   };
 }
 
-async function startHandWritten(directory: string, variables: Record<string, string>): Promise<RunningWorker> {
-  const source = join(ROOT, 'bench/hand-written');
-  const configPath = join(source, 'wrangler.toml');
-  const outDirectory = join(ROOT, 'dist/bench');
-  mkdirSync(join(directory, 'state'), { recursive: true });
-  mkdirSync(outDirectory, { recursive: true });
-  const built = spawnSync(
-    process.execPath,
-    [
-      join(ROOT, 'node_modules/wrangler/bin/wrangler.js'),
-      'deploy',
-      '--dry-run',
-      '--config',
-      configPath,
-      '--outdir',
-      outDirectory,
-    ],
-    { encoding: 'utf8', env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' } },
-  );
-  if (built.status !== 0) throw new Error(`${built.stdout}${built.stderr}`);
-  const { modulesRules: _rules, ...bindings } = unstable_getMiniflareWorkerOptions(configPath).workerOptions;
-  const bindingsPath = join(outDirectory, 'bindings.json');
-  writeFileSync(bindingsPath, JSON.stringify(bindings));
+/** BENCH_DIRECTORY puts the data elsewhere, e.g. on tmpfs: the disk decides durable figures. */
+export const makeDirectory = (): string =>
+  mkdtempSync(join(process.env['BENCH_DIRECTORY'] ?? tmpdir(), 'tidegate-bench-'));
+
+export async function startUpstream(): Promise<{ readonly url: string; stop(): void }> {
+  const upstream = spawn(process.execPath, [join(import.meta.dirname, 'upstream.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [port] = (await once(upstream.stdout, 'data')) as [Buffer];
+  return { url: `http://127.0.0.1:${port.toString().trim()}`, stop: () => void upstream.kill() };
+}
+
+export function startBenchWorker(
+  build: Build,
+  directory: string,
+  variables: Readonly<Record<string, string>>,
+): Promise<RunningWorker> {
+  const stateDirectory = join(directory, 'state');
+  mkdirSync(stateDirectory, { recursive: true });
   return startWorker({
-    build: { scriptPath: join(outDirectory, 'index.js'), bindingsPath },
+    build,
     directory,
-    stateDirectory: join(directory, 'state'),
+    stateDirectory,
     host: '127.0.0.1',
     port: 0,
     variables,
@@ -126,13 +123,18 @@ async function measure({ request, pid }: Side): Promise<Round> {
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 const show = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(3));
 
-/** Alternates the sides; prints a table of medians with their spread, and returns the ratios by round. */
-export async function compare(sides: readonly [Side, Side]): Promise<void> {
-  const rounds: [Round[], Round[]] = [[], []];
+/**
+ * Measures the sides in alternating rounds; prints a table of medians with their spread, and the ratios, by
+ * round, of the first side to each of the others.
+ */
+export async function compare(sides: readonly [Side, ...Side[]]): Promise<void> {
+  const measured = sides.map((side) => ({ side, rounds: [] as Round[] }));
   for (const side of sides) await load({ ...side.request, connections: 32, milliseconds: 2_000 });
   for (let round = 0; round < ROUNDS; round++) {
-    const order: readonly (0 | 1)[] = round % 2 === 0 ? [0, 1] : [1, 0];
-    for (const index of order) rounds[index].push(await measure(sides[index]));
+    const first = round % measured.length;
+    for (const { side, rounds } of [...measured.slice(first), ...measured.slice(0, first)]) {
+      rounds.push(await measure(side));
+    }
   }
   const figures: readonly [string, (round: Round) => number][] = [
     ['per second, 32 connections', (round) => round.many.perSecond],
@@ -142,20 +144,29 @@ export async function compare(sides: readonly [Side, Side]): Promise<void> {
     ['p99 ms, 1 connection', (round) => round.one.p99Milliseconds],
     ['CPU µs a request', (round) => round.cpuMicroseconds],
   ];
-  const [ours, theirs] = sides;
   for (const [label, pick] of figures) {
-    const line = rounds.map((each) => {
-      const values = each.map(pick);
-      return `${show(median(values))} (${show(Math.min(...values))}–${show(Math.max(...values))})`;
+    const cells = measured.map(({ side, rounds }) => {
+      const values = rounds.map(pick);
+      return `${side.name} ${`${show(median(values))} (${show(Math.min(...values))}–${show(Math.max(...values))})`.padEnd(26)}`;
     });
-    console.log(`${label.padEnd(28)} ${ours.name} ${line[0]?.padEnd(26)} ${theirs.name} ${line[1]}`);
+    console.log(`${label.padEnd(28)} ${cells.join(' ')}`.trimEnd());
   }
-  const pairs = rounds[0].map((round, index) => [round, rounds[1][index] ?? round] as const);
+  const [ours, ...others] = measured;
+  for (const theirs of others) if (ours !== undefined) tellRatios(ours, theirs);
+}
+
+interface Measured {
+  readonly side: Side;
+  readonly rounds: readonly Round[];
+}
+
+function tellRatios(ours: Measured, theirs: Measured): void {
+  const pairs = ours.rounds.map((round, index) => [round, theirs.rounds[index] ?? round] as const);
   const ratio = median(pairs.map(([a, b]) => a.many.perSecond / b.many.perSecond));
   const added = median(pairs.map(([a, b]) => a.one.p50Milliseconds - b.one.p50Milliseconds));
   const p50 = median(pairs.map(([a, b]) => a.one.p50Milliseconds / b.one.p50Milliseconds));
   const cpu = median(pairs.map(([a, b]) => a.cpuMicroseconds - b.cpuMicroseconds));
-  const name = `${ours.name}/${theirs.name}`;
+  const name = `${ours.side.name}/${theirs.side.name}`;
   console.log(`ADDED ${name} p50 at 1 connection ${added.toFixed(3)} ms; CPU ${cpu.toFixed(0)} µs a request`);
   console.log(`RATIO ${name} p50 at 1 connection ${p50.toFixed(2)}`);
   console.log(`RATIO ${name} ${ratio.toFixed(2)}`);
