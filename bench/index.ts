@@ -5,6 +5,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   durable: async () => (await import('./durable.ts')).durable,
   fanout: async () => (await import('./fanout.ts')).fanout,
   history: async () => (await import('./history.ts')).history,
+  cost: async () => (await import('./cost.ts')).cost,
   burst: async () => (await import('./burst.ts')).burst,
   expression: async () => (await import('./expression.ts')).expression,
 };

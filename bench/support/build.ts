@@ -2,7 +2,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Build } from '../../scripts/launcher/build.ts';
 import { runNode } from '../../scripts/launcher/child.ts';
 
@@ -14,16 +14,16 @@ export const ROOT = resolve(import.meta.dirname, '../..');
  * @param entry the module to build, where it is not the one that wrangler.toml names
  * @throws LaunchProblem with the compiler's output
  */
-export async function buildBench(name: string, configPath: string, entry?: string): Promise<Build> {
+export async function buildBench(name: string, configPath: string, entry = ''): Promise<Build> {
   const directory = join(ROOT, 'dist', name);
   mkdirSync(directory, { recursive: true });
   const bindingsPath = join(directory, 'bindings.json');
   const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js');
-  const deploy = ['deploy', ...(entry === undefined ? [] : [entry]), '--dry-run', '--config', configPath];
+  const deploy = ['deploy', ...(entry === '' ? [] : [entry]), '--dry-run', '--config', configPath];
   const problem = `The Worker ${name} could not be built.`;
   await Promise.all([
     runNode(ROOT, problem, [wrangler, ...deploy, '--outdir', directory]),
     runNode(ROOT, problem, [join(ROOT, 'scripts/launcher/bindings.ts'), configPath, bindingsPath]),
   ]);
-  return { scriptPath: join(directory, entry === undefined ? 'index.js' : 'worker.js'), bindingsPath };
+  return { scriptPath: join(directory, `${basename(entry, '.ts') || 'index'}.js`), bindingsPath };
 }

@@ -95,7 +95,7 @@ export interface Side {
   readonly request: Omit<LoadOptions, 'connections' | 'milliseconds'>;
 }
 
-interface Round {
+export interface Round {
   readonly many: LoadResult;
   readonly one: LoadResult;
   readonly cpuMicroseconds: number;
@@ -112,7 +112,7 @@ function cpuOf(pid: number | undefined): number {
   return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
-async function measure({ request, pid }: Side): Promise<Round> {
+export async function measure({ request, pid }: Side): Promise<Round> {
   const before = cpuOf(pid);
   const many = await load({ ...request, connections: 32, milliseconds: MANY_MILLISECONDS });
   const cpuMicroseconds = (cpuOf(pid) - before) / many.requests;
