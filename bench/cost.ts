@@ -76,7 +76,7 @@ export async function cost(): Promise<void> {
     // An object that never sleeps is awake so long for each.
     const awakeMilliseconds = 1000 / speed.many.perSecond;
     tellCost(
-      EFFECTS,
+      'five-effect runs',
       {
         [`at ${speed.many.perSecond.toFixed(0)}/s`]: billOf({ ...common, used: { ...loaded, awakeMilliseconds } }),
         alone: billOf({ ...common, used: alone }),

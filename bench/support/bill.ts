@@ -81,9 +81,12 @@ const ROWS: readonly Meter[] = [
 const amount = (units: number): string =>
   units === 0 ? '0' : units >= 0.001 ? units.toFixed(3) : units.toExponential(1);
 
-/** @param own bills by the conditions that they were counted under; the first is that of the last lines */
+/**
+ * @param what is billed, in words
+ * @param own bills by the conditions that they were counted under; the first is that of the last lines
+ */
 export function tellCost(
-  effects: number,
+  what: string,
   own: Readonly<Record<string, Bill>>,
   rivals: Readonly<Record<string, Bill>>,
 ): void {
@@ -114,10 +117,7 @@ export function tellCost(
   }
   const [ours = {}] = Object.values(own);
   const rows = ROWS.reduce((sum, meter) => sum + (ours[meter] ?? 0), 0);
-  const effectsText = effects === 5 ? 'five' : String(effects);
-  console.log(
-    `COST tidegate ${totalUsd(ours).toFixed(1)} USD per million ${effectsText}-effect runs, ${rows.toFixed(1)} rows`,
-  );
+  console.log(`COST tidegate ${totalUsd(ours).toFixed(1)} USD per million ${what}, ${rows.toFixed(1)} rows`);
   for (const [name, bill] of Object.entries(rivals)) {
     console.log(`RATIO cost tidegate/${name} ${(totalUsd(ours) / totalUsd(bill)).toFixed(2)}`);
   }

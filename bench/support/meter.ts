@@ -3,8 +3,8 @@
  * bindings and its storage. Only the build of `npm run bench -- cost` has it.
  *
  * Accepted weakness: it counts for the whole isolate, so the object is also called awake while the Worker in
- * front of it waits for D1; and a D1 statement that writes by `first()` or `raw()` would be missed, since
- * these hand out no meta.
+ * front of it waits for D1; a D1 statement that writes by `first()` or `raw()` would be missed, since these
+ * hand out no meta; what R2 stores is not weighed, only its operations.
  */
 
 const counts = {
@@ -149,15 +149,19 @@ export function meterStorage(storage: DurableObjectStorage): void {
   meter(storage.sql);
 }
 
-/** Meters every binding that is billed by use; calling it again does nothing. */
+/** Bindings that are billed by what they lead to. */
+const FREE: ReadonlySet<string> = new Set(['Fetcher', 'DurableObjectNamespace']);
+
+/** Meters every binding; calling it again does nothing. @throws for one of which nobody said how it is billed */
 export function meterBindings(env: object): void {
-  for (const binding of Object.values(env) as unknown[]) {
+  for (const [name, binding] of Object.entries(env) as [string, unknown][]) {
     if (typeof binding !== 'object' || binding === null || metered.has(binding)) continue;
+    const kind = binding.constructor.name;
+    if (!(kind in BILLED) && !FREE.has(kind)) throw new Error(`env.${name}: say in BILLED how a ${kind} is billed`);
     metered.add(binding);
     meter(binding);
-    if (binding.constructor.name === 'D1Database') meter((binding as D1Database).prepare('select 1'));
-    if (binding.constructor.name === 'DurableObjectNamespace')
-      around(binding, 'getByName', ({ result }) => meteredStub(result));
+    if (kind === 'D1Database') meter((binding as D1Database).prepare('select 1'));
+    if (kind === 'DurableObjectNamespace') around(binding, 'getByName', ({ result }) => meteredStub(result));
   }
 }
 
