@@ -161,7 +161,8 @@ export function meterBindings(env: object): void {
     metered.add(binding);
     meter(binding);
     if (kind === 'D1Database') meter((binding as D1Database).prepare('select 1'));
-    if (kind === 'DurableObjectNamespace') around(binding, 'getByName', ({ result }) => meteredStub(result));
+    if (kind !== 'DurableObjectNamespace') continue;
+    for (const method of ['get', 'getByName']) around(binding, method, ({ result }) => meteredStub(result));
   }
 }
 
