@@ -94,6 +94,8 @@ export const LIMITS = {
   runRecordBytes: 1_800_000,
   /** How long summaries gather before they go to D1 in one batch. */
   summaryDelayMilliseconds: 500,
+  /** A run that has not ended by then is told to D1 as it is; before, only where somebody asks. */
+  summaryOpenMilliseconds: 60_000,
   /** How often a run object notes on disk up to when its summaries are in D1. */
   savedUntilWriteMilliseconds: 60_000,
   /** Longest time that a caller waits for the result of a durable run; then it gets 202. */

@@ -26,6 +26,8 @@ export async function canaryStatus(env: Env, chain: string): Promise<Result<Cana
 /** Judges every canary that this configuration knows of. One that cannot be judged now is judged next minute. */
 export async function judgeCanaries(env: Env, configuration: Configuration): Promise<void> {
   const chains = [...configuration.chains.values()].filter((chain) => chain.canary !== undefined);
+  // Also runs that are still under way: how slow they are counts.
+  if (chains.length > 0) await saveSummaries(env);
   const judged = await Promise.allSettled(chains.map((chain) => judge(env, chain.name)));
   for (const result of judged)
     if (result.status === 'rejected') console.error('a canary was not judged', result.reason);

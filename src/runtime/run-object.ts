@@ -323,7 +323,7 @@ export class RunObject extends DurableObject<Env> {
     this.#wakeDue();
     for (const drive of this.#live.values()) drive.advance();
     this.#startQueued();
-    await this.#summaries.save();
+    await this.#summaries.saveDue();
     this.#prune();
   }
 

@@ -12,7 +12,7 @@ import type { RunRecord } from '../core/engine/record.ts';
 import type { RunStart } from '../core/engine/state.ts';
 import { fail, fault, ok, type Result } from '../core/errors.ts';
 import type { Env } from '../env.ts';
-import { loadRun } from '../store/runs.ts';
+import { loadInlineRun } from '../store/runs.ts';
 
 export async function startRun(env: Env, chain: string, input: unknown): Promise<Result<{ readonly id: string }>> {
   const configuration = await checkConfiguration(env, 0);
@@ -37,9 +37,8 @@ export async function readRun(env: Env, id: string): Promise<Result<RunRecord>> 
   const text = await objectOf(env, id)?.read(id);
   if (typeof text === 'string') return ok(JSON.parse(text) as RunRecord);
   await flushRecords(env);
-  const stored = await loadRun(env.DB, id);
-  if (stored === undefined) return fail('run.not-found', `There is no run ${id}.`);
-  return ok('steps' in stored ? stored : { ...stored, input: undefined, output: undefined, steps: [] });
+  const stored = await loadInlineRun(env.DB, id);
+  return stored === undefined ? fail('run.not-found', `There is no run ${id}.`) : ok(stored);
 }
 
 /** A run as it goes on, as server-sent events or over a WebSocket, whichever the request asks for. */

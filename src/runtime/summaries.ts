@@ -1,4 +1,8 @@
-/** Tells D1 of runs, in batches, after the fact. */
+/**
+ * Tells D1 of runs, in batches, after the fact. A row costs as much as an effect, so a run that ends soon is
+ * written once: when it has ended. How it is before that is written when somebody asks for it, or when it
+ * has been under way for long.
+ */
 
 import type { RunStore } from './run-store.ts';
 import type { RunSummary } from '../core/engine/record.ts';
@@ -19,19 +23,30 @@ export class Summaries {
 
   note(summary: RunSummary): void {
     this.#unsaved.set(summary.id, summary);
-    this.#saving ??= scheduler.wait(LIMITS.summaryDelayMilliseconds).then(() => this.#saveNow());
+    if (!hasEnded(summary)) return;
+    this.#saving ??= scheduler.wait(LIMITS.summaryDelayMilliseconds).then(() => this.#saveNow(hasEnded));
   }
 
   /** Brings D1 up to date. Where D1 is away, runs go on, and a later save tells it. */
-  async save(): Promise<void> {
-    await this.#saving;
-    if (this.#unsaved.size > 0) await (this.#saving = this.#saveNow());
+  save(): Promise<void> {
+    return this.#saveAll(() => true);
   }
 
-  async #saveNow(): Promise<void> {
-    const batch = [...this.#unsaved.values()];
+  /** Leaves out runs that may end soon. */
+  saveDue(): Promise<void> {
+    const before = Date.now() - LIMITS.summaryOpenMilliseconds;
+    return this.#saveAll((summary) => hasEnded(summary) || summary.createdAt < before);
+  }
+
+  async #saveAll(isDue: (summary: RunSummary) => boolean): Promise<void> {
+    await this.#saving;
+    if ([...this.#unsaved.values()].some(isDue)) await (this.#saving = this.#saveNow(isDue));
+  }
+
+  async #saveNow(isDue: (summary: RunSummary) => boolean): Promise<void> {
+    const batch = [...this.#unsaved.values()].filter(isDue);
     const startedAt = this.#progress.notBefore(Date.now());
-    this.#unsaved.clear();
+    for (const { id } of batch) this.#unsaved.delete(id);
     try {
       await saveRuns(
         this.#db,
@@ -46,3 +61,5 @@ export class Summaries {
     }
   }
 }
+
+const hasEnded = ({ endedAt }: RunSummary): boolean => endedAt !== undefined;

@@ -5,7 +5,7 @@
  * Accepted weakness: names, settings, documents, and the inputs and outputs of inline runs are in the
  * clear; whoever may read the database reads them.
  *
- * Times are unix milliseconds. Every index entry is billed as a written row, so `runs` has few.
+ * Times are unix milliseconds. Every index entry is billed as a written row, so `runs` has none for most runs.
  */
 
 import { sql } from 'drizzle-orm';
@@ -95,29 +95,33 @@ export const chainRoutes = sqliteTable(
   (table) => [primaryKey({ columns: [table.method, table.shape] })],
 );
 
+/** Its key serves the lists of a chain; a list over all chains merges them. The migration makes it without row ids. */
 export const runs = sqliteTable(
   'runs',
   {
-    id: text().primaryKey(),
     chain: text().notNull(),
+    createdAt: integer('created_at').notNull(),
+    id: text().notNull(),
     version: integer().notNull(),
     trigger: text().notNull(),
     triggerType: text('trigger_type').$type<TriggerType>().notNull(),
     mode: text().$type<Mode>().notNull(),
     status: text().$type<RunStatus>().notNull(),
-    createdAt: integer('created_at').notNull(),
     endedAt: integer('ended_at'),
     error: text({ mode: 'json' }).$type<ShownFault>(),
-    /** Input, output and steps of a run whose journal is in no object. */
+    /** Input, output and steps of an inline run; those of a durable run are with its object. */
     record: text({ mode: 'json' }).$type<Pick<RunRecord, 'input' | 'output' | 'steps'>>(),
   },
   (table) => [
-    index('runs_by_time').on(table.createdAt, table.id),
-    index('runs_by_chain').on(table.chain, table.createdAt, table.id),
-    // Most runs succeed, so a list of those needs no index, and their rows save the entry.
+    primaryKey({ columns: [table.chain, table.createdAt, table.id] }),
+    // Most runs succeed, and their rows save the entry.
     index('runs_by_status')
-      .on(table.status, table.createdAt, table.id)
+      .on(table.status, table.chain, table.createdAt, table.id)
       .where(sql`status <> 'succeeded'`),
+    // The id of a durable run names its object.
+    index('runs_inline')
+      .on(table.id)
+      .where(sql`mode = 'inline'`),
   ],
 );
 

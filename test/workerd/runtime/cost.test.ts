@@ -3,7 +3,8 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { answerOf, manage, publish, upstream } from '../gateway/fixtures.ts';
+import { answerOf, manage, publish, runsOf, upstream } from '../gateway/fixtures.ts';
+import { saveSummaries } from '../../../src/runtime/runs.ts';
 import { objectsOf } from '../../../src/runtime/shards.ts';
 
 const cursors: SqlStorageCursor<Record<string, SqlStorageValue>>[] = [];
@@ -23,6 +24,18 @@ beforeAll(async () => {
       return cursor;
     } as SqlStorage['exec'];
   });
+});
+
+let rowsInD1 = 0;
+
+beforeAll(() => {
+  const prototype = Object.getPrototypeOf(env.DB) as D1Database;
+  const original = prototype.batch;
+  prototype.batch = async function batch<T>(this: D1Database, statements: D1PreparedStatement[]) {
+    const results = await original.call<D1Database, [D1PreparedStatement[]], Promise<D1Result<T>[]>>(this, statements);
+    for (const { meta } of results) rowsInD1 += meta.rows_written;
+    return results;
+  };
 });
 
 async function rowsWrittenBy(work: () => Promise<void>): Promise<number> {
@@ -79,5 +92,22 @@ describe('a durable run', () => {
       },
     };
     expect(await costOf({ each })).toBe(1);
+  });
+
+  it('is one row in D1 if it succeeds, also when it took longer than summaries gather', async () => {
+    const slow = { use: 'http.get', with: { url: `${upstream}/delay/700?mark=cost` } };
+    const { name } = await publish({
+      mode: 'durable',
+      triggers: {},
+      steps: { slow, fast: { use: 'data.map', with: {} } },
+    });
+    await saveSummaries(env);
+    rowsInD1 = 0;
+    const { body } = await manage(`POST /chains/${name}/runs`, {});
+    expect(await answerOf(String(body['id']))).toMatchObject({ status: 'succeeded' });
+    await saveSummaries(env);
+    await saveSummaries(env);
+    expect(rowsInD1).toBe(1);
+    expect(await runsOf(name)).toBe(1);
   });
 });
