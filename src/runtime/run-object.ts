@@ -189,6 +189,7 @@ export class RunObject extends DurableObject<Env> {
       // It is loaded again when the run is opened; here a rejection has nobody who waits for it.
       if (plan instanceof Promise) plan.catch(() => {});
       this.#enqueue(run.id);
+      this.#startQueued();
       return;
     }
     const stored = JSON.parse(run.start) as StoredStart;
