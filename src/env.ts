@@ -8,6 +8,8 @@ export interface Env {
   readonly DB: D1Database;
   /** The owner's data, for `d1.*` actions. */
   readonly DATA: D1Database;
+  /** Large outputs and ended runs; without it, both stay in the run objects. */
+  readonly BLOBS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
   /** The way out where the runtime gives one of its own (`npm start`); the global `fetch` elsewhere. */

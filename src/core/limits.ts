@@ -35,8 +35,16 @@ export const LIMITS = {
   webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
   responseBodyBytes: 8 * 1024 * 1024,
-  /** Output of one step in a durable run: a row of the journal takes 2 MB. */
-  stepOutputBytes: 1024 * 1024,
+  /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
+  blobFromBytes: 100 * 1024,
+  /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */
+  stepOutputBytes: 10 * 1024 * 1024,
+  /** Outputs in R2 of one run together: all are in memory while it is driven, and a call carries 32 MB. */
+  runOutputsBytes: 24 * 1024 * 1024,
+  /** Output of one step where it cannot go to R2: a row of the journal takes 2 MB. */
+  rowOutputBytes: 1024 * 1024,
+  /** Tries to store an output before its step fails. */
+  blobTries: 4,
   /** Redirects that an outgoing request follows. */
   redirects: 5,
 

@@ -41,8 +41,7 @@ function withoutPrivate(value: Fault | undefined): RunAnswer['fault'] {
 }
 
 /** For a caller that comes back after the end. */
-export function recordedAnswer(text: string): RunAnswer {
-  const { steps, output, status, error } = JSON.parse(text) as RunRecord;
+export function recordedAnswer({ steps, output, status, error }: RunRecord): RunAnswer {
   const responded = steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
   const response = responded && (responded.output as RunResponse);
   return {

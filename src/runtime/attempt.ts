@@ -157,7 +157,13 @@ export function settle(drive: Drive, frame: Frame, step: StepPlan, attempt: numb
   }
   if (result.kind === 'ready') throw new Error(`${step.path} was settled before it was performed`);
   if (result.kind === 'failed') return failed(drive, frame, step, attempt, result.fault);
-  const unfit = step.pure ? undefined : journal?.check(result.success.output);
+  // What a step waited for is recorded in the turn in which it came.
+  const name = step.action.control === 'wait' ? undefined : `${keyOf(frame, step)}.${attempt}`;
+  const unfit = step.pure ? undefined : journal?.check(result.success.output, name);
+  if (unfit instanceof Promise) {
+    settleStored(drive, frame, step, attempt, result, unfit);
+    return true;
+  }
   if (unfit !== undefined) return failed(drive, frame, step, attempt, unfit);
   if (!succeed(frame, step, attempt, result.success, at)) return false;
   noteUndo(drive, frame, step, at);
@@ -167,6 +173,28 @@ export function settle(drive: Drive, frame: Frame, step: StepPlan, attempt: numb
     drive.changed(drive);
   }
   return true;
+}
+
+/** Settles an attempt once its output is stored; until then it is under way, and may be given up. */
+function settleStored(
+  drive: Drive,
+  frame: Frame,
+  step: StepPlan,
+  attempt: number,
+  result: Outcome,
+  storing: Promise<Fault | undefined>,
+): void {
+  const end = (outcome: Outcome): void => {
+    if (!drive.underWay.delete(own)) return;
+    if (settle(drive, frame, step, attempt, outcome) && !drive.advancing) drive.advance();
+  };
+  const own = { giveUp: (reason: Fault) => end({ kind: 'failed', fault: reason }) };
+  drive.underWay.add(own);
+  void storing.then((unfit) => {
+    const stored = (): void => end(unfit === undefined ? result : { kind: 'failed', fault: unfit });
+    if (drive.gather === undefined) stored();
+    else drive.gather(stored);
+  });
 }
 
 function noteUndo(drive: Drive, frame: Frame, step: StepPlan, at: number): void {

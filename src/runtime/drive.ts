@@ -23,8 +23,11 @@ export interface Journal {
   flush(): void;
   /** Writes what was recorded together with the end of the run. */
   end(run: RunState): void;
-  /** A fault when the output may not be stored. */
-  check(output: unknown): Fault | undefined;
+  /**
+   * A fault when the output may not be stored; a promise while it is stored outside of the journal, under that
+   * name, and before it is recorded. Without a name it is not.
+   */
+  check(output: unknown, name?: string): Fault | Promise<Fault | undefined> | undefined;
 }
 
 /** What a run needs of its driver. */
@@ -209,8 +212,10 @@ function complete(drive: Drive): void {
 }
 
 function succeeded(drive: Drive, output: unknown): void {
-  const unfit = drive.journal?.check(output);
-  if (unfit !== undefined) failed(drive, unfit);
+  const unfit = drive.journal?.check(output, 'output');
+  if (unfit instanceof Promise) {
+    void unfit.then((late) => (late === undefined ? succeeded(drive, output) : failed(drive, late)));
+  } else if (unfit !== undefined) failed(drive, unfit);
   else if (end(drive.run, 'succeeded', drive.host.now(), { output })) ended(drive);
 }
 

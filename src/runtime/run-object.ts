@@ -11,6 +11,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { answerOf, hasAnswer, recordedAnswer, type RunAnswer } from './answers.ts';
+import { blobsOf, wholeRecord, type Blobs, type Loaded } from './blobs.ts';
 import { callChain, startFailureChain, tellParent } from './calls.ts';
 import { loadPlan } from './configuration.ts';
 import { createDrive, stop, type Drive, type Journal } from './drive.ts';
@@ -62,6 +63,7 @@ interface Live extends Drive {
 }
 
 export class RunObject extends DurableObject<Env> {
+  readonly #blobs: Blobs | undefined;
   readonly #store: RunStore;
   readonly #summaries: Summaries;
   /** Runs in memory, by id. */
@@ -83,7 +85,8 @@ export class RunObject extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#store = openRunStore(ctx.storage);
+    this.#blobs = blobsOf(env);
+    this.#store = openRunStore(ctx.storage, this.#blobs);
     this.#hub = new LiveHub(ctx);
     this.#providers = new Providers(
       (runs) => queueMicrotask(() => this.#release(runs)),
@@ -113,7 +116,7 @@ export class RunObject extends DurableObject<Env> {
       this.#summaries.note(summary);
       const row = this.#store.read(summary.id);
       if (row?.record === undefined) continue;
-      if (row.parent !== undefined) this.#tellParent(row.parent, recordedAnswer(row.record));
+      if (row.parent !== undefined) this.#tellParent(row.parent, this.#recordedAnswer(row.record));
       if (summary.status === 'failed') this.#failed(JSON.parse(row.record) as RunRecord);
     }
     this.#wakeDue();
@@ -184,7 +187,8 @@ export class RunObject extends DurableObject<Env> {
     }
     offered?.settle();
     const plan = loadPlan(this.env, run.chain, run.version);
-    if (plan instanceof Promise || this.#live.size >= LIMITS.runsPerObject) {
+    const isLoading = plan instanceof Promise || run.carried?.some((event) => 'blob' in event);
+    if (plan instanceof Promise || isLoading === true || this.#live.size >= LIMITS.runsPerObject) {
       journal.flush();
       // It is loaded again when the run is opened; here a rejection has nobody who waits for it.
       if (plan instanceof Promise) plan.catch(() => {});
@@ -212,12 +216,16 @@ export class RunObject extends DurableObject<Env> {
     if (live !== undefined && hasAnswer(live)) return answerOf(live);
     if (live === undefined && !this.#arriving.has(id) && !this.#parked.has(id)) {
       const row = this.#store.read(id);
-      return row?.record === undefined ? undefined : recordedAnswer(row.record);
+      return row?.record === undefined ? undefined : this.#recordedAnswer(row.record);
     }
     return this.#waiters.add(id, waitMilliseconds);
   }
 
-  /** The record as JSON text; null for an unknown id. */
+  async #recordedAnswer(record: string): Promise<RunAnswer> {
+    return recordedAnswer(await wholeRecord(this.#blobs, record));
+  }
+
+  /** The record as JSON text, which may refer to outputs in R2; null for an unknown id. */
   async read(id: string): Promise<string | null> {
     const row = this.#live.has(id) ? undefined : this.#store.read(id);
     if (row?.record !== undefined) return row.record;
@@ -234,7 +242,7 @@ export class RunObject extends DurableObject<Env> {
     const text = await this.read(id);
     if (text === null) return new Response(null, { status: 404 });
     const live = this.#live.get(id);
-    return this.#hub.open(request, live === undefined ? (JSON.parse(text) as RunRecord) : recordOf(live.run));
+    return this.#hub.open(request, live === undefined ? await wholeRecord(this.#blobs, text) : recordOf(live.run));
   }
 
   /** `ended`: it had ended before. Where it has something to undo, it ends once that is done. */
@@ -410,7 +418,11 @@ export class RunObject extends DurableObject<Env> {
    * Brings a run into memory and drives it. A run whose plan cannot be loaded stays for the next sweep.
    * @param first done instead of driving it on
    */
-  async #open(id: string, first: (drive: Live) => void = (drive) => drive.advance()): Promise<Live | undefined> {
+  async #open(
+    id: string,
+    first: (drive: Live) => void = (drive) => drive.advance(),
+    outputs?: Loaded,
+  ): Promise<Live | undefined> {
     if (this.#arriving.has(id)) await this.#turns.do(() => {});
     const live = this.#live.get(id);
     if (live !== undefined) return live;
@@ -424,13 +436,12 @@ export class RunObject extends DurableObject<Env> {
         // Much may have happened to it meanwhile; the plan is in memory now.
         return await this.#open(id, first);
       }
-      const drive = this.#driveOf(
-        loaded,
-        row.start,
-        row.startedAt ?? row.createdAt,
-        row.parent,
-        this.#store.resume(id),
-      );
+      const resumed = this.#store.resume(id, outputs);
+      if (this.#blobs !== undefined && resumed.missing.length > 0) {
+        const more = await this.#blobs.load(resumed.missing);
+        return await this.#open(id, first, new Map([...(outputs ?? []), ...more]));
+      }
+      const drive = this.#driveOf(loaded, row.start, row.startedAt ?? row.createdAt, row.parent, resumed);
       drive.paused = row.paused;
       drive.wakeOnDisk = row.wakeAt;
       drive.held = true;
@@ -559,8 +570,9 @@ export class RunObject extends DurableObject<Env> {
     );
   }
 
-  #tellParent(parent: Parent, answer: RunAnswer): void {
-    this.ctx.waitUntil(tellParent(this.env, parent, answer));
+  #tellParent(parent: Parent, answer: RunAnswer | Promise<RunAnswer>): void {
+    const told = Promise.resolve(answer).then((known) => tellParent(this.env, parent, known));
+    this.ctx.waitUntil(told.catch((thrown: unknown) => console.error(`run ${parent.run} was not told`, thrown)));
   }
 
   /** One alarm for all runs, the earliest instant that any of them needs. */

@@ -5,12 +5,12 @@
  */
 
 import type { Journal } from './drive.ts';
+import { fits, Keeper, missingOf, summaryOfRecord, type Blobs, type Loaded, type StoredRecord } from './blobs.ts';
 import { FLOW_MARKS_SCHEMA } from './flow-marks.ts';
-import type { StepEvent, StepKey } from '../core/engine/journal.ts';
+import type { BlobReference, StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunSummary } from '../core/engine/record.ts';
-import type { RunStart, RunState, TriggerEvent } from '../core/engine/state.ts';
+import type { RunStart, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
-import { fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { HeldFlow } from '../core/policy/flow.ts';
 
@@ -78,8 +78,8 @@ export interface RunStore {
   endedSince(milliseconds: number): RunSummary[];
   /** The journal of a run that is not on disk yet; its first flush puts it there. */
   create(run: AcceptedRun): Journal;
-  /** The journal of a run on disk, and what it holds. */
-  resume(id: string): { readonly events: StepEvent[]; readonly journal: Journal };
+  /** The journal of a run on disk, and what it holds; `missing` is what must be loaded before it can go on. */
+  resume(id: string, loaded?: Loaded): ResumedJournal;
   /** Notes when the run must be opened again, for instances to come. */
   setWake(id: string, wakeAt: number): void;
   setPaused(id: string, paused: boolean): void;
@@ -94,6 +94,12 @@ export interface RunStore {
   setSavedUntil(milliseconds: number): void;
   /** A clock that never goes back, so that no run ends before what is saved already. */
   notBefore(milliseconds: number): number;
+}
+
+export interface ResumedJournal {
+  readonly events: StepEvent[];
+  readonly missing: BlobReference[];
+  readonly journal: Journal;
 }
 
 const SCHEMA = `
@@ -118,7 +124,8 @@ const MIGRATIONS = [
   `alter table runs add column flow text; ${FLOW_MARKS_SCHEMA}`,
 ];
 
-export function openRunStore(storage: DurableObjectStorage): RunStore {
+/** @param blobs where large outputs go; without it they stay here */
+export function openRunStore(storage: DurableObjectStorage, blobs?: Blobs): RunStore {
   const { sql } = storage;
   sql.exec(SCHEMA);
   const metaOf = (name: string): number =>
@@ -160,8 +167,8 @@ export function openRunStore(storage: DurableObjectStorage): RunStore {
         .exec('select record from runs where ended_at >= ?', milliseconds)
         .toArray()
         .map((row) => summaryOfRecord(String(row['record']))),
-    create: (run) => createJournal(sql, run, notBefore),
-    resume: (id) => resumeJournal(sql, id, notBefore),
+    create: (run) => createJournal(sql, run, new Keeper(blobs, run.id), notBefore),
+    resume: (id, loaded = new Map()) => resumeJournal(sql, id, new Keeper(blobs, id), loaded, notBefore),
     setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
     setFlow: (id, flow) => void sql.exec('update runs set flow = ? where id = ?', flow, id),
     setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
@@ -226,10 +233,6 @@ export const startOf = (id: string, version: number, stored: StoredStart): RunSt
   input: 'input' in stored ? stored.input : stored.event.body,
 });
 
-/** Whether a text has that few bytes in UTF-8, which has up to three for each of its units. */
-const fits = (text: string, limitBytes: number): boolean =>
-  text.length * 3 <= limitBytes || new TextEncoder().encode(text).byteLength <= limitBytes;
-
 /** Where the next events of a journal go. */
 interface Place {
   stored: boolean;
@@ -240,13 +243,14 @@ interface Place {
 
 type NotBefore = RunStore['notBefore'];
 
-function createJournal(sql: SqlStorage, run: AcceptedRun, notBefore: NotBefore): Journal {
+function createJournal(sql: SqlStorage, run: AcceptedRun, keeper: Keeper, notBefore: NotBefore): Journal {
   const values = [run.id, run.chain, run.version, run.start, run.receivedAt, run.flow ?? null];
   const journal = journalOf(
     sql,
     run.id,
     { stored: false, length: run.start.length, sequence: 0 },
     {
+      keeper,
       notBefore,
       insert: (events) =>
         void sql.exec(
@@ -270,8 +274,10 @@ function createJournal(sql: SqlStorage, run: AcceptedRun, notBefore: NotBefore):
 function resumeJournal(
   sql: SqlStorage,
   id: string,
+  keeper: Keeper,
+  loaded: Loaded,
   notBefore: NotBefore,
-): { readonly events: StepEvent[]; readonly journal: Journal } {
+): ResumedJournal {
   const [own] = sql.exec('select events, length(start) as size from runs where id = ?', id).toArray();
   const rows = sql.exec('select sequence, events from journal where run = ? order by sequence', id).toArray();
   const text = String(own?.['events'] ?? '');
@@ -281,13 +287,16 @@ function resumeJournal(
     length: Number(own?.['size'] ?? 0) + text.length,
     sequence: Number(rows.at(-1)?.['sequence'] ?? -1) + 1,
   };
+  const events = lines.flatMap((line) => (line === '' ? [] : (JSON.parse(line) as StepEvent[])));
   return {
-    events: lines.flatMap((line) => (line === '' ? [] : (JSON.parse(line) as StepEvent[]))),
-    journal: journalOf(sql, id, place, { notBefore, insert: () => {}, insertEnded: () => {} }),
+    events: events.map((event) => keeper.whole(event, loaded)),
+    missing: missingOf(events, loaded),
+    journal: journalOf(sql, id, place, { keeper, notBefore, insert: () => {}, insertEnded: () => {} }),
   };
 }
 
 interface Inserts {
+  readonly keeper: Keeper;
   readonly notBefore: NotBefore;
   insert(events: string): void;
   insertEnded(endedAt: number, record: string): void;
@@ -321,19 +330,12 @@ function journalOf(sql: SqlStorage, id: string, place: Place, inserts: Inserts):
     pending = [];
   };
   return {
-    record: (event) => void pending.push(event),
+    record: (event) => void pending.push(inserts.keeper.stored(event)),
     flush,
-    check: (output) => {
-      const limit = LIMITS.stepOutputBytes;
-      if (fits(JSON.stringify(output ?? null), limit)) return undefined;
-      return fault(
-        'step.output-too-large',
-        `The output is too large as JSON; a durable run stores up to ${limit} bytes.`,
-      );
-    },
+    check: (output, name) => inserts.keeper.check(output, name),
     end: (run) => {
       const endedAt = inserts.notBefore(run.endedAt ?? 0);
-      const { record, whole } = recordText(run);
+      const { record, whole } = recordText(inserts.keeper.record(recordOf(run)));
       // The record of a run that succeeded says how its last steps ended; nothing will take it up again.
       if (whole && run.status === 'succeeded') pending = [];
       else flush();
@@ -345,24 +347,9 @@ function journalOf(sql: SqlStorage, id: string, place: Place, inserts: Inserts):
 }
 
 /** A record that outgrows a row keeps its outcome and loses the outputs of its steps; the journal has them. */
-function recordText(run: RunState): { readonly record: string; readonly whole: boolean } {
-  const record = recordOf(run);
+function recordText(record: StoredRecord): { readonly record: string; readonly whole: boolean } {
   const text = JSON.stringify(record);
   if (fits(text, LIMITS.runRecordBytes)) return { record: text, whole: true };
   const steps = record.steps.map((step) => ({ ...step, output: undefined }));
   return { record: JSON.stringify({ ...record, steps, input: undefined }), whole: false };
-}
-
-function summaryOfRecord(text: string): RunSummary {
-  const {
-    input: _input,
-    output: _output,
-    steps: _steps,
-    ...summary
-  } = JSON.parse(text) as RunSummary & {
-    input: unknown;
-    output: unknown;
-    steps: unknown;
-  };
-  return summary;
 }

@@ -1,6 +1,7 @@
 /** What the management API does with runs, wherever they are kept. */
 
 import { acceptRuns } from './accept.ts';
+import { blobsOf, wholeRecord } from './blobs.ts';
 import { checkConfiguration, loadPlan, versionFor } from './configuration.ts';
 import { endedStream } from './live.ts';
 import { flushRecords } from './recorder.ts';
@@ -35,7 +36,7 @@ export async function startRun(env: Env, chain: string, input: unknown): Promise
 /** A durable run is read from its object, an inline run from D1. */
 export async function readRun(env: Env, id: string): Promise<Result<RunRecord>> {
   const text = await objectOf(env, id)?.read(id);
-  if (typeof text === 'string') return ok(JSON.parse(text) as RunRecord);
+  if (typeof text === 'string') return ok(await wholeRecord(blobsOf(env), text));
   await flushRecords(env);
   const stored = await loadInlineRun(env.DB, id);
   return stored === undefined ? fail('run.not-found', `There is no run ${id}.`) : ok(stored);

@@ -7,6 +7,7 @@
  */
 
 import { NO_CONNECTION, type ActionHost } from './action-context.ts';
+import { blobsOf, wholeEvents } from './blobs.ts';
 import { actionsByName, catalogue } from './catalogue.ts';
 import { loadPlan } from './configuration.ts';
 import { runInline } from './inline.ts';
@@ -85,7 +86,7 @@ async function shadowRun(
   const recordings = recordingsOf(
     record,
     old,
-    journal === undefined ? [] : (JSON.parse(journal.events) as StepEvent[]),
+    journal === undefined ? [] : await wholeEvents(blobsOf(env), JSON.parse(journal.events) as StepEvent[]),
   );
   const before = await play(env, old, start, recordings);
   if (before.unknown.size === 0 && before.status !== record.status) {

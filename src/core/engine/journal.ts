@@ -13,6 +13,14 @@ import type { Frame, RunResponse, RunState, Wait } from './state.ts';
 /** A step in the journal: its index, behind the prefix of its frame where that is not the chain's own. */
 export type StepKey = number | string;
 
+/** An output that is kept outside of the journal. */
+export interface BlobReference {
+  readonly key: string;
+  /** Its JSON, before it is packed. */
+  readonly bytes: number;
+  readonly gzip?: boolean;
+}
+
 export type StepEvent =
   /** The intent: from here on the effect may have happened. */
   | { readonly type: 'started'; readonly step: StepKey; readonly at: number }
@@ -23,6 +31,8 @@ export type StepEvent =
       readonly output: unknown;
       readonly chosen?: readonly number[];
       readonly response?: RunResponse;
+      /** Where the output is, and `output` is null, in the journal itself. */
+      readonly blob?: BlobReference;
     }
   | {
       readonly type: 'failed';
