@@ -94,6 +94,19 @@ export const LIMITS = {
   runRowCharacters: 32 * 1024,
   /** A run that waits longer than this leaves the memory of its object, which then costs nothing. */
   parkAfterMilliseconds: 10_000,
+  /** How long ended runs stay in their object, and how often those go to R2 that were there for so long. */
+  archiveMilliseconds: 3_600_000,
+  /** When so many runs have ended in an object, they go to R2 before their time. */
+  endedRuns: 20_000,
+  /** How long an accepted run is known for sure: who got no answer asks once more. */
+  repeatMilliseconds: 30_000,
+  /** Runs of one object in R2, and its size before it is packed; one run is read by reading them all. */
+  archiveBatchRuns: 1_000,
+  archiveBatchCharacters: 4 * 1024 * 1024,
+  /** How long a delivery, a tick or a call that comes again is known; senders retry for three days at most. */
+  deliveryMemoryMilliseconds: 7 * 24 * 3_600_000,
+  /** Rows of archived runs that an object keeps for new runs. */
+  spareRows: 10_000,
   /** How long ended runs are kept, where TIDEGATE_RETENTION_DAYS does not say otherwise. */
   retentionDays: 30,
   /** How often an object looks for runs that are past their retention. */

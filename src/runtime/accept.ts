@@ -88,7 +88,11 @@ async function accepted([shard = '']: readonly string[], request: RunRequest, in
   const id = `run_${shard}_${toHex(unique)}`;
   const { carried } = request;
   const run = { id, chain, version, receivedAt: event.receivedAt, start: JSON.stringify(start) };
-  return carried === undefined ? run : { ...run, carried };
+  return {
+    ...run,
+    ...(carried === undefined ? {} : { carried }),
+    ...(dedupeKey === undefined ? {} : { mayRepeat: true }),
+  };
 }
 
 async function inputOfRequest(plan: Plan, request: RunRequest): Promise<unknown> {

@@ -52,16 +52,17 @@ export class Blobs {
     }
   }
 
-  /** Rejects with `storage.unavailable`, also where it is gone. */
-  async load(references: readonly BlobReference[]): Promise<Map<string, unknown>> {
+  /** Rejects with `storage.unavailable`, also where one is gone, unless it is said what stands for it then. */
+  async load(references: readonly BlobReference[], gone?: string): Promise<Map<string, unknown>> {
     const loaded = new Map<string, unknown>();
     // One by one: each takes its memory twice while it is parsed.
     for (const { key, gzip: isPacked } of references) {
       const stored = await this.#bucket.get(key).catch((thrown: unknown) => {
         throw unavailable(`The output ${key} could not be read.`, thrown);
       });
-      if (stored === null) throw unavailable(`The output ${key} is not in the bucket any more.`, undefined);
-      loaded.set(key, isPacked === true ? await new Response(gunzip(stored.body)).json() : await stored.json());
+      if (stored === null && gone === undefined) throw unavailable(`The output ${key} is gone.`, undefined);
+      if (stored === null) loaded.set(key, gone);
+      else loaded.set(key, isPacked === true ? await new Response(gunzip(stored.body)).json() : await stored.json());
     }
     return loaded;
   }
@@ -174,7 +175,7 @@ export async function wholeRecord(blobs: Blobs | undefined, text: string): Promi
   const { blobs: references, ...record } = JSON.parse(text) as StoredRecord;
   if (references === undefined || blobs === undefined) return record;
   const { output, steps } = references;
-  const loaded = await blobs.load([...(output === undefined ? [] : [output]), ...Object.values(steps)]);
+  const loaded = await blobs.load([...(output === undefined ? [] : [output]), ...Object.values(steps)], GONE);
   return {
     ...record,
     ...(output && { output: loaded.get(output.key) }),
@@ -190,6 +191,9 @@ export function summaryOfRecord(text: string): RunSummary {
   const { input: _input, output: _output, steps: _steps, blobs: _blobs, ...summary } = JSON.parse(text) as StoredRecord;
   return summary;
 }
+
+/** Shown in the place of an output that the bucket has deleted. */
+const GONE = '[not kept any more]';
 
 const TOO_LARGE = fault(
   'step.output-too-large',

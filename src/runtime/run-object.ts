@@ -10,6 +10,7 @@
  */
 
 import { DurableObject } from 'cloudflare:workers';
+import { Archive } from './archive.ts';
 import { answerOf, hasAnswer, recordedAnswer, type RunAnswer } from './answers.ts';
 import { blobsOf, wholeRecord, type Blobs, type Loaded } from './blobs.ts';
 import { callChain, startFailureChain, tellParent } from './calls.ts';
@@ -65,6 +66,7 @@ interface Live extends Drive {
 export class RunObject extends DurableObject<Env> {
   readonly #blobs: Blobs | undefined;
   readonly #store: RunStore;
+  readonly #archive: Archive | undefined;
   readonly #summaries: Summaries;
   /** Runs in memory, by id. */
   readonly #live = new Map<string, Live>();
@@ -86,7 +88,20 @@ export class RunObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#blobs = blobsOf(env);
-    this.#store = openRunStore(ctx.storage, this.#blobs);
+    this.#store = openRunStore(ctx.storage, {
+      blobs: this.#blobs,
+      ended: (run) => this.#archive?.note(run),
+      spareRow: () => this.#archive?.spareRow(),
+    });
+    this.#archive =
+      env.BLOBS &&
+      new Archive({
+        sql: ctx.storage.sql,
+        bucket: env.BLOBS,
+        name: ctx.id.name ?? ctx.id.toString(),
+        savedUntil: () => this.#store.savedUntil(),
+        retentionMilliseconds: retentionMilliseconds(env),
+      });
     this.#hub = new LiveHub(ctx);
     this.#providers = new Providers(
       (runs) => queueMicrotask(() => this.#release(runs)),
@@ -216,7 +231,8 @@ export class RunObject extends DurableObject<Env> {
     if (live !== undefined && hasAnswer(live)) return answerOf(live);
     if (live === undefined && !this.#arriving.has(id) && !this.#parked.has(id)) {
       const row = this.#store.read(id);
-      return row?.record === undefined ? undefined : this.#recordedAnswer(row.record);
+      const record = row === undefined ? await this.#archivedRecord(id) : row.record;
+      return record === undefined ? undefined : this.#recordedAnswer(record);
     }
     return this.#waiters.add(id, waitMilliseconds);
   }
@@ -233,7 +249,14 @@ export class RunObject extends DurableObject<Env> {
     const drive = this.#live.get(id) ?? (this.#isFull() ? undefined : await this.#open(id));
     if (drive !== undefined) return JSON.stringify(recordOf(drive.run));
     const now = this.#store.read(id);
-    return now === undefined ? null : (now.record ?? JSON.stringify(queuedRecord(now)));
+    return now === undefined
+      ? ((await this.#archivedRecord(id)) ?? null)
+      : (now.record ?? JSON.stringify(queuedRecord(now)));
+  }
+
+  async #archivedRecord(id: string): Promise<string | undefined> {
+    const archived = await this.#archive?.find(id);
+    return archived && JSON.stringify(archived.record);
   }
 
   /** Streams a run, whose id is the path, as it goes on; 404 for an unknown one. */
@@ -263,13 +286,15 @@ export class RunObject extends DurableObject<Env> {
   }
 
   /** How a run began and what its journal holds; for a run that is to be repeated. */
-  journalOf(id: string): { readonly start: string; readonly events: string } | undefined {
+  async journalOf(id: string): Promise<{ readonly start: string; readonly events: string } | undefined> {
     const row = this.#store.read(id);
-    if (row === undefined) return undefined;
-    const { trigger, event, input } = row.start;
+    const archived = row === undefined ? await this.#archive?.find(id) : undefined;
+    const start = row?.start ?? (archived && startOf(id, archived.record.version, archived.start));
+    if (start === undefined) return undefined;
+    const { trigger, event, input } = start;
     return {
       start: JSON.stringify({ trigger, event, input }),
-      events: JSON.stringify(this.#store.resume(id).events),
+      events: JSON.stringify(archived?.journal.flat() ?? this.#store.resume(id).events),
     };
   }
 
@@ -333,6 +358,7 @@ export class RunObject extends DurableObject<Env> {
     for (const drive of this.#live.values()) drive.advance();
     this.#startQueued();
     await this.#summaries.saveDue();
+    await this.#archive?.sweep();
     this.#prune();
   }
 

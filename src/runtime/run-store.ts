@@ -25,6 +25,8 @@ export interface AcceptedRun {
   readonly start: string;
   /** Flow control of its chain, or why that could not be told, as JSON text. */
   readonly flow?: string;
+  /** It may come again under the same id, and then starts nothing. */
+  readonly mayRepeat?: boolean;
   /** Events that it takes over from another run. */
   readonly carried?: readonly StepEvent[];
 }
@@ -122,10 +124,29 @@ const MIGRATIONS = [
      event text not null, key text not null, run text not null, step text not null, primary key (event, key, run, step)
    ) without rowid;`,
   `alter table runs add column flow text; ${FLOW_MARKS_SCHEMA}`,
+  // Those of before may repeat.
+  `alter table runs add column remembered integer not null default 1;
+   create table archives (key text primary key, until integer not null, runs blob not null) without rowid;`,
 ];
 
-/** @param blobs where large outputs go; without it they stay here */
-export function openRunStore(storage: DurableObjectStorage, blobs?: Blobs): RunStore {
+/** A run that has ended. */
+export interface Ended {
+  readonly id: string;
+  readonly endedAt: number;
+  /** It may come again under the same id. */
+  readonly mayRepeat: boolean;
+}
+
+export interface RunStoreOptions {
+  /** Where large outputs go; without it they stay here. */
+  readonly blobs?: Blobs | undefined;
+  /** Told of each end, in their order. */
+  ended?(run: Ended): void;
+  /** The id of a row that nobody needs any more. */
+  spareRow?(): string | undefined;
+}
+
+export function openRunStore(storage: DurableObjectStorage, options: RunStoreOptions = {}): RunStore {
   const { sql } = storage;
   sql.exec(SCHEMA);
   const metaOf = (name: string): number =>
@@ -167,8 +188,8 @@ export function openRunStore(storage: DurableObjectStorage, blobs?: Blobs): RunS
         .exec('select record from runs where ended_at >= ?', milliseconds)
         .toArray()
         .map((row) => summaryOfRecord(String(row['record']))),
-    create: (run) => createJournal(sql, run, new Keeper(blobs, run.id), notBefore),
-    resume: (id, loaded = new Map()) => resumeJournal(sql, id, new Keeper(blobs, id), loaded, notBefore),
+    create: (run) => createJournal(sql, run, options, notBefore),
+    resume: (id, loaded = new Map()) => resumeJournal(sql, id, loaded, options, notBefore),
     setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
     setFlow: (id, flow) => void sql.exec('update runs set flow = ? where id = ?', flow, id),
     setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
@@ -243,28 +264,29 @@ interface Place {
 
 type NotBefore = RunStore['notBefore'];
 
-function createJournal(sql: SqlStorage, run: AcceptedRun, keeper: Keeper, notBefore: NotBefore): Journal {
-  const values = [run.id, run.chain, run.version, run.start, run.receivedAt, run.flow ?? null];
+const COLUMNS = 'id, chain, version, start, created_at, flow, remembered, events, ended_at, record, wake_at, paused';
+const VALUES = COLUMNS.replace(/\w+/g, '?');
+
+function createJournal(sql: SqlStorage, run: AcceptedRun, options: RunStoreOptions, notBefore: NotBefore): Journal {
+  const { id, chain, version, start, receivedAt, flow = null, mayRepeat = false } = run;
+  const insert = (events: string, endedAt: number | null, record: string | null): void => {
+    const values = [id, chain, version, start, receivedAt, flow, Number(mayRepeat), events, endedAt, record, 0, 0];
+    const spare = options.spareRow?.();
+    const taken =
+      spare !== undefined &&
+      sql.exec(`update runs set (${COLUMNS}) = (${VALUES}) where id = ?`, ...values, spare).rowsWritten > 0;
+    if (!taken) sql.exec(`insert into runs (${COLUMNS}) values (${VALUES})`, ...values);
+  };
   const journal = journalOf(
     sql,
-    run.id,
-    { stored: false, length: run.start.length, sequence: 0 },
+    id,
+    { stored: false, length: start.length, sequence: 0 },
     {
-      keeper,
+      keeper: new Keeper(options.blobs, id),
       notBefore,
-      insert: (events) =>
-        void sql.exec(
-          'insert into runs (id, chain, version, start, created_at, flow, events) values (?, ?, ?, ?, ?, ?, ?)',
-          ...values,
-          events,
-        ),
-      insertEnded: (endedAt, record) =>
-        void sql.exec(
-          'insert into runs (id, chain, version, start, created_at, flow, ended_at, record) values (?, ?, ?, ?, ?, ?, ?, ?)',
-          ...values,
-          endedAt,
-          record,
-        ),
+      ended: (endedAt) => options.ended?.({ id, endedAt, mayRepeat }),
+      insert: (events) => insert(events, null, null),
+      insertEnded: (endedAt, record) => insert('', endedAt, record),
     },
   );
   for (const event of run.carried ?? []) journal.record(event);
@@ -274,11 +296,12 @@ function createJournal(sql: SqlStorage, run: AcceptedRun, keeper: Keeper, notBef
 function resumeJournal(
   sql: SqlStorage,
   id: string,
-  keeper: Keeper,
   loaded: Loaded,
+  options: RunStoreOptions,
   notBefore: NotBefore,
 ): ResumedJournal {
-  const [own] = sql.exec('select events, length(start) as size from runs where id = ?', id).toArray();
+  const keeper = new Keeper(options.blobs, id);
+  const [own] = sql.exec('select events, length(start) as size, remembered from runs where id = ?', id).toArray();
   const rows = sql.exec('select sequence, events from journal where run = ? order by sequence', id).toArray();
   const text = String(own?.['events'] ?? '');
   const lines = [...text.split('\n'), ...rows.map((row) => String(row['events']))];
@@ -291,12 +314,19 @@ function resumeJournal(
   return {
     events: events.map((event) => keeper.whole(event, loaded)),
     missing: missingOf(events, loaded),
-    journal: journalOf(sql, id, place, { keeper, notBefore, insert: () => {}, insertEnded: () => {} }),
+    journal: journalOf(sql, id, place, {
+      keeper,
+      notBefore,
+      ended: (endedAt) => options.ended?.({ id, endedAt, mayRepeat: own?.['remembered'] !== 0 }),
+      insert: () => {},
+      insertEnded: () => {},
+    }),
   };
 }
 
 interface Inserts {
   readonly keeper: Keeper;
+  ended(endedAt: number): void;
   readonly notBefore: NotBefore;
   insert(events: string): void;
   insertEnded(endedAt: number, record: string): void;
@@ -342,6 +372,7 @@ function journalOf(sql: SqlStorage, id: string, place: Place, inserts: Inserts):
       if (place.stored) sql.exec('update runs set ended_at = ?, record = ? where id = ?', endedAt, record, id);
       else inserts.insertEnded(endedAt, record);
       place.stored = true;
+      inserts.ended(endedAt);
     },
   };
 }

@@ -33,10 +33,14 @@ export async function startRun(env: Env, chain: string, input: unknown): Promise
   return accepted === undefined ? fail('storage.unavailable', 'The run was not accepted; try again.') : ok(accepted);
 }
 
-/** A durable run is read from its object, an inline run from D1. */
+/** A durable run is read from its object, which may have it in R2, an inline run from D1. */
 export async function readRun(env: Env, id: string): Promise<Result<RunRecord>> {
-  const text = await objectOf(env, id)?.read(id);
-  if (typeof text === 'string') return ok(await wholeRecord(blobsOf(env), text));
+  try {
+    const text = await objectOf(env, id)?.read(id);
+    if (typeof text === 'string') return ok(await wholeRecord(blobsOf(env), text));
+  } catch (thrown) {
+    return fail('storage.unavailable', `The run ${id} could not be read; try again.`, { detail: thrown });
+  }
   await flushRecords(env);
   const stored = await loadInlineRun(env.DB, id);
   return stored === undefined ? fail('run.not-found', `There is no run ${id}.`) : ok(stored);

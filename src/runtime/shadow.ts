@@ -60,7 +60,8 @@ export async function replayShadow(env: Env, { chain, from, to, limit }: ShadowR
     for (const id of await listEndedRuns(env.DB, chain, from, limit)) {
       const recorded = await readRun(env, id);
       if (!recorded.ok) continue;
-      shadows.push(await shadowRun(env, recorded.value, old, { version: to, plan }));
+      const shadow = shadowRun(env, recorded.value, old, { version: to, plan });
+      shadows.push(await shadow.catch((thrown: unknown) => unplayable(id, thrown)));
     }
     return ok(shadows);
   } catch (thrown) {
@@ -73,6 +74,12 @@ const unplayed = (run: string, note: string): ShadowRun => ({
   ...{ run, result: 'unknown', differences: [], unknown: [] },
   note,
 });
+
+/** E.g. an output of it cannot be read. */
+function unplayable(run: string, thrown: unknown): ShadowRun {
+  if (thrown instanceof FaultError) return unplayed(run, thrown.fault.message);
+  throw thrown;
+}
 
 async function shadowRun(
   env: Env,

@@ -129,6 +129,13 @@ describe('a large output', () => {
     expect((await recordOf(id)).steps[0]).toMatchObject({ status: 'failed', error: { code: 'run.cancelled' } });
   });
 
+  it('that the bucket has deleted is shown as such', async () => {
+    const id = await start({ a: large('deleted') });
+    await answerOf(id);
+    await bucket.delete(await keysOf(id));
+    expect((await recordOf(id)).steps[0]).toMatchObject({ status: 'succeeded', output: '[not kept any more]' });
+  });
+
   it('that cannot be read keeps its run waiting, and the next sweep goes on', async () => {
     const middle = '/delay/1200?mark=unread';
     const id = await start({ a: large('unread'), b: { ...post(middle), after: ['a'] } });

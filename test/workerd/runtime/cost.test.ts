@@ -1,10 +1,10 @@
 /** What a run costs in rows, by the meter that the platform bills by. */
 
-import { runInDurableObject } from 'cloudflare:test';
+import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { answerOf, manage, publish, runsOf, upstream } from '../gateway/fixtures.ts';
-import { saveSummaries } from '../../../src/runtime/runs.ts';
+import { saveSummaries, sweepRuns } from '../../../src/runtime/runs.ts';
 import { objectsOf } from '../../../src/runtime/shards.ts';
 
 const cursors: SqlStorageCursor<Record<string, SqlStorageValue>>[] = [];
@@ -109,5 +109,41 @@ describe('a durable run', () => {
     await saveSummaries(env);
     expect(rowsInD1).toBe(1);
     expect(await runsOf(name)).toBe(1);
+  });
+
+  it('of five effects writes at most eight rows in all, its archive, its end in D1 and what is deleted included', async () => {
+    const { name } = await publish({ mode: 'durable', triggers: {}, steps: sequence(5) });
+    const objects = await objectsOf(env);
+    const runs = async (count: number): Promise<void> => {
+      const started = await Promise.all(Array.from({ length: count }, () => manage(`POST /chains/${name}/runs`, {})));
+      for (const { body } of started) expect(await answerOf(String(body['id']))).toMatchObject({ status: 'succeeded' });
+      await saveSummaries(env);
+    };
+    const archived = async (): Promise<void> => {
+      for (const object of objects) {
+        await runInDurableObject(object, (_object, { storage }) => {
+          // An hour passes.
+          storage.sql.exec('update runs set ended_at = ended_at - 7200000');
+        });
+      }
+      await abortAllDurableObjects();
+      cursors.length = 0;
+      await sweepRuns(env);
+    };
+    const COUNT = 40;
+    await runs(2 * COUNT);
+    await archived();
+    rowsInD1 = 0;
+    const puts = vi.spyOn(Object.getPrototypeOf(env.BLOBS) as R2Bucket, 'put');
+    const own = await rowsWrittenBy(() => runs(COUNT));
+    await archived();
+    const archiving = cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0);
+    // A row for each batch, and how far D1 knows.
+    expect(archiving).toBeLessThanOrEqual(2 * objects.length);
+    expect(puts.mock.calls.length).toBeLessThanOrEqual(objects.length);
+    expect(rowsInD1).toBe(COUNT);
+    const deletedInD1 = COUNT;
+    expect((own + archiving + rowsInD1 + deletedInD1) / COUNT).toBeLessThanOrEqual(8 + (4 * objects.length) / COUNT);
+    expect(own / COUNT).toBeLessThanOrEqual(6 + (2 * objects.length) / COUNT);
   });
 });
