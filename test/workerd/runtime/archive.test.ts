@@ -269,15 +269,20 @@ describe('an archive', () => {
   const count = (sql: SqlStorage, table: string): number =>
     Number(sql.exec(`select count(*) as n from ${table}`).one()['n']);
 
-  it('holds many runs in each of its batches, and finds each of them', async () => {
+  it('holds many runs in each of its batches, and finds each of them, also when it was stopped between two', async () => {
     const now = Date.now() - 2 * HOUR;
     const size = LIMITS.archiveBatchRuns;
     // A batch does not end within a millisecond.
     const rows = Array.from({ length: 3 * size }, (_, n) => ({ id: idOf(n), endedAt: now + Math.floor(n / 300) }));
     await alone(rows, {}, async (archive, sql) => {
+      const stored = bucket.put.bind(bucket);
       const puts = vi.spyOn(Object.getPrototypeOf(bucket) as R2Bucket, 'put');
+      puts.mockImplementationOnce(stored as R2Bucket['put']).mockRejectedValueOnce(new Error('stopped'));
       await archive.sweep();
-      expect(puts.mock.calls.length).toBe(3);
+      expect(count(sql, 'archives')).toBe(1);
+      puts.mockRestore();
+      const next = new Archive({ sql, bucket, name: 'next', savedUntil: () => Infinity, retentionMilliseconds: DAY });
+      await next.sweep();
       expect(count(sql, 'archives')).toBe(3);
       sql.exec('delete from runs');
       for (const n of [0, size - 1, size, size + 200, 2 * size + 1, 3 * size - 1]) {
