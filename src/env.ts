@@ -1,6 +1,7 @@
 /** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
 
 import type { RunObject } from './runtime/run-object.ts';
+import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
 
 export interface Env {
@@ -12,6 +13,8 @@ export interface Env {
   readonly BLOBS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
+  readonly STEPS?: Queue<StepsMessage>;
   /** The way out where the runtime gives one of its own (`npm start`); the global `fetch` elsewhere. */
   readonly EGRESS?: Fetcher;
   /** The key of the management API. Without it that API is closed. */

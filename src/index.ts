@@ -25,12 +25,19 @@ import {
 import { retentionMilliseconds } from './runtime/retention.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
+import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
 
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
+export { StepsWorker } from './runtime/steps-consumer.ts';
 
 const control = createControl(portsOf);
+
+/** What this module exports, as other invocations of it. */
+interface Loopback {
+  readonly StepsWorker: Service<StepsWorker>;
+}
 
 export default {
   fetch(request, env, ctx): Response | Promise<Response> {
@@ -51,6 +58,12 @@ export default {
       judgeCanaries(env, configuration),
       pruneRuns(env.DB, prunedBefore),
     ]);
+  },
+
+  async queue(batch, env, ctx): Promise<void> {
+    if (batch.queue.endsWith('-dead')) return consumeDeadSteps(batch, env);
+    const { StepsWorker: worker } = ctx.exports as unknown as Loopback;
+    return consumeSteps(batch, (message, attempt) => worker.work(message, attempt));
   },
 } satisfies ExportedHandler<Env>;
 

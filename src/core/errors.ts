@@ -50,6 +50,7 @@ export const ERRORS = {
   'step.ambiguous': terminal(500, 'It is unknown whether the step took effect'),
   'step.output-too-large': terminal(500, 'The output of the step is too large'),
   'step.items-failed': terminal(500, 'Items of the step failed'),
+  'each.undeliverable': terminal(500, 'The items could not be handed over'),
   'wait.timeout': terminal(504, 'What the step waited for did not come'),
   'call.failed': terminal(500, 'The called chain failed'),
   'call.depth': terminal(500, 'Chains call each other too deep'),

@@ -11,6 +11,31 @@ export const LIMITS = {
   /** Items of one `flow.each` that are under way at a time, where the author says nothing, and at most. */
   eachConcurrencyUsual: 10,
   eachConcurrency: 1_000,
+  /**
+   * Items from which on a `flow.each` with effects goes through the queue: a message takes as long as ten
+   * requests after each other, and the run object has six at a time.
+   */
+  wideItems: 60,
+  /** Items of one message: what comes of them is one row. */
+  wideRangeItems: 48,
+  /** After which a message that nobody has taken up is sent again: at first, and at most. */
+  wideQueueMilliseconds: 60_000,
+  wideQueueLongestMilliseconds: 15 * 60_000,
+  /** How long a consumer begins items of one message; the platform gives it 15 minutes for a batch. */
+  wideWorkMilliseconds: 20_000,
+  /** What a consumer needs besides for its calls of the run object. */
+  wideGraceMilliseconds: 15_000,
+  /** A retry further away than this is left to a later message. */
+  wideWaitMilliseconds: 5_000,
+  /** After which sending is tried again where the queue did not take a message. */
+  wideSendAgainMilliseconds: 5_000,
+  /** Results that are delivered in one call and one row: a row takes 2 MB, a character up to three bytes. */
+  wideDeliveryCharacters: 512 * 1024,
+  /** Messages of one call of the queue; the platform takes 100. */
+  queueBatchMessages: 100,
+  /** Delay before a message is tried again, which doubles each time, and its longest. */
+  queueRetrySeconds: 1,
+  queueRetryLongestSeconds: 60,
   /** Chains that call chains. */
   callDepth: 8,
   /** Mistakes of one document that are told at once; nobody reads more. */

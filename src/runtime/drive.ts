@@ -10,6 +10,8 @@ import { advanceItem, openFan, type Item } from './fan-out.ts';
 import type { Providers } from './providers.ts';
 import { compensate, type Compensation } from './undo.ts';
 import { beginCall, beginWait, timeUp } from './waits.ts';
+import { advanceWide, concludeWide, type WideFan } from './wide.ts';
+import type { StepsQueue } from './steps-queue.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { end, isPassedBy, isTimeUp, outcome, skip, takeReady, wake } from '../core/engine/engine.ts';
 import type { StepEvent, StepKey } from '../core/engine/journal.ts';
@@ -48,6 +50,8 @@ export interface DriveOptions {
   readonly providers?: Providers;
   /** A step waits for something outside; called again for it after a restart. */
   waiting(drive: Drive, key: StepKey, wait: Wait): void;
+  /** Through which other isolates get items of a wide `flow.each`; without it all are run here. */
+  readonly steps?: StepsQueue | undefined;
   /** What the journal knows of steps that the engine has not come to again after a restart. */
   readonly recorded: Map<StepKey, readonly StepEvent[]> | undefined;
 }
@@ -57,6 +61,8 @@ export interface Drive extends DriveOptions {
   readonly underWay: Set<{ giveUp(reason: Fault): void }>;
   /** Items of `flow.each` that are under way. */
   readonly items: Map<Frame, Item>;
+  /** Those whose items other isolates run. */
+  readonly wides: Map<StepKey, WideFan>;
   /** Why the run is to end once what is under way has ended and what it did is undone. */
   stopping: Fault | undefined;
   /** Why the run is to stop once what it did before a restart is known again. */
@@ -81,6 +87,7 @@ export function createDrive(options: DriveOptions): Drive {
     ...options,
     underWay: new Set(),
     items: new Map(),
+    wides: new Map(),
     effects: [],
     stopping: undefined,
     stopsOnceRestored: undefined,
@@ -127,6 +134,7 @@ export function advance(drive: Drive): void {
     if (drive.items.size > 0) {
       for (const item of drive.items.values()) next = earlier(next, advanceItem(drive, item, advanceFrame));
     }
+    for (const wide of drive.wides.values()) next = earlier(next, advanceWide(drive, wide));
     if (drive.stopping !== undefined && run.active === 0) run.fault ??= drive.stopping;
     const concluded = outcome(run);
     if (concluded === 'complete') complete(drive);
@@ -296,6 +304,7 @@ function restore(drive: Drive): void {
     before = recorded.size;
     advanceFrame(drive, run);
     for (const item of drive.items.values()) advanceItem(drive, item, advanceFrame);
+    for (const wide of drive.wides.values()) concludeWide(drive, wide);
   }
   drive.paused = paused;
   drive.advancing = false;

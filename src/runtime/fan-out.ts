@@ -1,16 +1,20 @@
 /**
  * The items of a `flow.each`: each runs the steps inside in a frame of its own. Nothing of the fan-out is
  * journaled but the results of steps with effects, since the list and the order of items are computed again.
+ * Where there are many, other isolates run them: see wide.ts.
  */
 
 import { parse, type InferOutput } from 'valibot';
 import { isBlocked, isReplaying, settle } from './attempt.ts';
 import type { Drive } from './drive.ts';
 import type { Outcome } from './execute.ts';
+import { concluded, itemError, STOPPED } from './items.ts';
+import { openWide } from './wide.ts';
 import { itemParams } from '../connectors/flow/each.ts';
 import type { EachPlan, StepPlan } from '../core/chain/plan.ts';
 import { createFrame, outcome } from '../core/engine/engine.ts';
-import { keyOf } from '../core/engine/journal.ts';
+import { keyOf, type StepEvent, type StepKey } from '../core/engine/journal.ts';
+import { rangeSize } from '../core/engine/ranges.ts';
 import type { Fan, Frame } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { Bare } from '../core/json.ts';
@@ -26,6 +30,8 @@ export interface Item {
   readonly fan: Fan;
   /** Its output is being made. */
   ending: boolean;
+  /** Told once what came of it: {@link STOPPED} where it was not finished. */
+  readonly ended: (drive: Drive, item: Item, failure: Fault | undefined, output: unknown) => void;
 }
 
 /** Opens the fan-out of a step under way; an outcome where there is nothing to wait for. */
@@ -33,12 +39,10 @@ export function openFan(drive: Drive, parent: Frame, step: StepPlan, evaluated: 
   const state = parent.steps[step.index];
   if (state === undefined || step.each === undefined) throw new Error(`${step.path} is no fan-out`);
   const key = keyOf(parent, step);
-  const [opened] = drive.recorded?.get(key) ?? [];
+  const events = drive.recorded?.get(key) ?? [];
+  const [opened] = events;
   drive.recorded?.delete(key);
-  const given = opened?.type === 'opened' ? opened.params : evaluated;
-  if (!step.pure && opened === undefined) {
-    drive.journal?.record({ type: 'opened', step: key, at: drive.host.now(), params: given });
-  }
+  const given = opened?.type === 'opened' && 'params' in opened ? opened.params : evaluated;
   const params = parse(itemParams, given);
   const items = inBatches(params.in, params.batch);
   if (items.length > LIMITS.eachItems) {
@@ -55,9 +59,34 @@ export function openFan(drive: Drive, parent: Frame, step: StepPlan, evaluated: 
     errors: [],
     stopped: false,
   };
-  if (items.length === 0) return concluded(step, state.fan, undefined);
+  const range = rangeOf(drive, key, step.each, state.fan, opened);
+  if (opened === undefined && (!step.pure || range !== undefined)) {
+    const kept = step.pure ? {} : { params: given };
+    drive.journal?.record({ type: 'opened', step: key, at: drive.host.now(), ...kept, ...(range && { range }) });
+  }
+  const opening = { parent, step, each: step.each, fan: state.fan };
+  if (range !== undefined && openWide(drive, opening, range, events)) return undefined;
   startItems(drive, parent, step, state.fan);
-  return undefined;
+  if (state.fan.active > 0) return undefined;
+  return concluded(step, state.fan, isBlocked(drive, parent) ? STOPPED : undefined);
+}
+
+/**
+ * Into ranges of how many items the fan-out is divided; undefined where it stays in the object. Decided once:
+ * what the journal holds of it tells.
+ */
+function rangeOf(
+  drive: Drive,
+  key: StepKey,
+  each: EachPlan,
+  fan: Fan,
+  opened: StepEvent | undefined,
+): number | undefined {
+  if (opened !== undefined) return opened.type === 'opened' ? opened.range : undefined;
+  const { concurrency, items } = fan;
+  const isWide = each.portable && concurrency > LIMITS.concurrentSteps && items.length >= LIMITS.wideItems;
+  if (drive.steps === undefined || !isWide || hasRecorded(drive, `${key}/`)) return undefined;
+  return rangeSize(items.length, concurrency, each.once);
 }
 
 type Params = InferOutput<typeof itemParams>;
@@ -73,21 +102,31 @@ function startItems(drive: Drive, parent: Frame, step: StepPlan, fan: Fan): void
   const { each } = step;
   if (each === undefined) return;
   while (fan.active < fan.concurrency && fan.next < fan.items.length) {
-    const prefix = `${keyOf(parent, step)}/${fan.next}/`;
     if ((fan.stopped || isBlocked(drive, parent)) && !hasRecorded(drive, `${keyOf(parent, step)}/`)) break;
     const index = fan.next++;
-    const scope = {
-      ...parent.scope,
-      // What the items compute is theirs alone.
-      steps: Object.assign(new Bare(), parent.scope.steps),
-      [each.as]: fan.items[index],
-      index,
-    };
-    const place = parent.item === '0' && parent.prefix === '' ? String(index) : `${parent.item}.${index}`;
-    const frame = createFrame(each.steps, scope, parent.places, prefix, place);
-    fan.active++;
-    drive.items.set(frame, { frame, index, parent, step, each, fan, ending: false });
+    if (fan.settled?.[index] !== 1) startItem(drive, { parent, step, each, fan, ended: end }, index, fan.items[index]);
   }
+}
+
+/** Gives an item its frame; the drive takes it up. */
+export function startItem(
+  drive: Drive,
+  of: Pick<Item, 'parent' | 'step' | 'each' | 'fan' | 'ended'>,
+  index: number,
+  value: unknown,
+): void {
+  const { parent, step, each, fan } = of;
+  const scope = {
+    ...parent.scope,
+    // What the items compute is theirs alone.
+    steps: Object.assign(new Bare(), parent.scope.steps),
+    [each.as]: value,
+    index,
+  };
+  const place = parent.item === '0' && parent.prefix === '' ? String(index) : `${parent.item}.${index}`;
+  const frame = createFrame(each.steps, scope, parent.places, `${keyOf(parent, step)}/${index}/`, place);
+  fan.active++;
+  drive.items.set(frame, { ...of, frame, index, ending: false });
 }
 
 const hasRecorded = (drive: Drive, prefix: string): boolean =>
@@ -106,13 +145,13 @@ export function advanceItem(
   const how = outcome(frame);
   if (how === undefined) return next;
   if (how === 'failed') {
-    end(drive, item, frame.fault ?? STOPPED, null);
+    item.ended(drive, item, frame.fault ?? STOPPED, null);
     return undefined;
   }
   item.ending = true;
   try {
     const output = each.output === undefined ? usualOutput(item) : each.output.evaluate(frame.scope);
-    if (!(output instanceof Promise)) end(drive, item, undefined, output);
+    if (!(output instanceof Promise)) item.ended(drive, item, undefined, output);
     else {
       output.then(
         (value: unknown) => endLate(drive, item, undefined, value),
@@ -120,12 +159,10 @@ export function advanceItem(
       );
     }
   } catch (thrown) {
-    end(drive, item, faultOf(thrown), null);
+    item.ended(drive, item, faultOf(thrown), null);
   }
   return undefined;
 }
-
-const STOPPED = fault('run.cancelled', 'The item was not finished, because the fan-out had failed.');
 
 /** The output of the only step, or of all by id. */
 function usualOutput({ each, frame }: Item): unknown {
@@ -136,7 +173,7 @@ function usualOutput({ each, frame }: Item): unknown {
 
 function endLate(drive: Drive, item: Item, failure: Fault | undefined, output: unknown): void {
   if (drive.run.status !== 'running') return;
-  end(drive, item, failure, output);
+  item.ended(drive, item, failure, output);
   drive.advance();
 }
 
@@ -146,8 +183,7 @@ function end(drive: Drive, item: Item, failure: Fault | undefined, output: unkno
   fan.active--;
   if (failure === undefined) fan.results[index] = output ?? null;
   else if (failure !== STOPPED) {
-    const { code, message, data } = failure;
-    fan.errors.push({ index, error: { code, message, ...(data === undefined ? {} : { data }) } });
+    fan.errors.push({ index, error: itemError(failure) });
     if (fan.onItemError === 'stop') fan.stopped = true;
   }
   startItems(drive, parent, step, fan);
@@ -156,17 +192,4 @@ function end(drive: Drive, item: Item, failure: Fault | undefined, output: unkno
   drive.again = true;
   const attempt = parent.steps[step.index]?.attempts.length ?? 0;
   settle(drive, parent, step, attempt, concluded(step, fan, isBlocked(drive, parent) ? STOPPED : undefined));
-}
-
-function concluded(step: StepPlan, fan: Fan, stopped: Fault | undefined): Outcome {
-  const errors = fan.errors.toSorted((a, b) => a.index - b.index);
-  const [first] = fan.errors;
-  const unfinished = fan.stopped || fan.next < fan.items.length;
-  if (stopped !== undefined && unfinished && first === undefined) return { kind: 'failed', fault: stopped };
-  if (first !== undefined && fan.onItemError !== 'continue') {
-    const message = `${step.path}: ${errors.length} of ${fan.items.length} items failed; item ${first.index}: ${first.error.message}`;
-    const data = { count: fan.items.length, results: fan.results, errors };
-    return { kind: 'failed', fault: fault('step.items-failed', message, { data }) };
-  }
-  return { kind: 'succeeded', success: { output: { count: fan.items.length, results: fan.results, errors } } };
 }

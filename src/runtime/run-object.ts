@@ -37,6 +37,8 @@ import { Summaries } from './summaries.ts';
 import { Turns } from './turns.ts';
 import { Waiters } from './waiters.ts';
 import { deliver } from './waits.ts';
+import { stepsQueue, type StepsMessage } from './steps-queue.ts';
+import { claimItems, deliverItems, giveUpItems, type ClaimRequest, type Delivered } from './wide.ts';
 import type { Plan, StepPlan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
 import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
@@ -352,6 +354,41 @@ export class RunObject extends DurableObject<Env> {
     if (drive !== undefined) deliver(drive, step, outcome);
   }
 
+  /** Gives items of a `flow.each` to a consumer; see {@link claimItems}. */
+  async claimItems(request: ClaimRequest): Promise<string | null> {
+    const drive = await this.#openForItems(request.run);
+    return drive === undefined ? null : claimItems(drive, request);
+  }
+
+  /** Resolves when what came of them is written; false where nobody wants it. */
+  async deliverItems(claim: { run: string; step: StepKey; first: number; epoch: number }, text: string) {
+    const drive = await this.#openForItems(claim.run);
+    return drive !== undefined && this.#inTurn(drive, () => deliverItems(drive, claim, JSON.parse(text) as Delivered));
+  }
+
+  /** Settles items as failed whose message could not be worked on. */
+  async giveUpItems(message: StepsMessage): Promise<boolean> {
+    const drive = await this.#openForItems(message.run);
+    return drive !== undefined && this.#inTurn(drive, () => giveUpItems(drive, message));
+  }
+
+  async #openForItems(id: string): Promise<Live | undefined> {
+    const drive = await this.#open(id);
+    if (drive !== undefined) return drive;
+    const row = this.#store.read(id);
+    if (row !== undefined && row.endedAt === undefined)
+      throw new Error(`the run ${id} cannot be opened now; try again`);
+    return undefined;
+  }
+
+  async #inTurn(drive: Live, work: () => boolean): Promise<boolean> {
+    let done = false;
+    let failure: unknown;
+    await this.#turns.do(() => (failure = this.#attempt(drive.run.start.id, () => (done = work()))));
+    if (failure !== undefined) throw failure;
+    return done;
+  }
+
   /** Called each minute and at start: takes up what a lost alarm or a lost isolate left behind. */
   async sweep(): Promise<void> {
     this.#wakeDue();
@@ -513,6 +550,7 @@ export class RunObject extends DurableObject<Env> {
       deadline: startedAt + plan.timeoutMilliseconds,
       gather: (work) => void this.#turns.do(() => void this.#attempt(start.id, work)),
       providers: this.#providers,
+      steps: this.env.STEPS && stepsQueue(this.env.STEPS),
       changed: () => this.#changed(live),
       sleep: (_drive, until) => this.#sleep(live, until),
       waiting: (_drive, step, wait) => this.#waiting(live, step, wait),

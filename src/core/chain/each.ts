@@ -6,6 +6,7 @@ import { conform } from './conform.ts';
 import { stepSchema } from './document.ts';
 import { at, IssueList } from './issues.ts';
 import type { EachPlan } from './plan.ts';
+import { portabilityOf } from './portable.ts';
 import { checkTemplate, literally, SCOPES, type Allowed } from './scopes.ts';
 import type { Surroundings } from './surroundings.ts';
 import { isObject } from '../json.ts';
@@ -56,10 +57,17 @@ export function compileEach(
   const scope = { roots, steps: [...Object.keys(inside), ...outer] };
   const output = result === undefined ? undefined : checkTemplate(result, at(path, 'output'), scope, issues);
   const outputRefers = (output?.steps ?? []).filter((name) => outer.includes(name));
+  const refersTo = [...graph.refersTo, ...outputRefers];
+  const everything = output?.steps.includes('*') === true ? ['*'] : [];
   return {
-    plan: { steps: graph.steps, as: called, output },
+    plan: {
+      steps: graph.steps,
+      as: called,
+      output,
+      ...portabilityOf(graph.steps, { inside, result }, [...refersTo, ...everything]),
+    },
     params,
-    refersTo: [...graph.refersTo, ...outputRefers],
+    refersTo,
   };
 }
 

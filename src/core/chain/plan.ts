@@ -5,6 +5,7 @@ import type { Json } from '../json.ts';
 import type { Issue } from '../errors.ts';
 import type { Strategy } from '../policy/flow.ts';
 import type { ActionFacts } from './catalogue.ts';
+import type { Portability } from './portable.ts';
 
 export type Mode = 'inline' | 'durable';
 
@@ -31,7 +32,7 @@ export interface SwitchCase {
 }
 
 /** The inside of a `flow.each`. */
-export interface EachPlan {
+export interface EachPlan extends Portability {
   readonly steps: readonly StepPlan[];
   /** The root by which expressions inside call the item. */
   readonly as: string;

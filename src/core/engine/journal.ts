@@ -8,7 +8,7 @@
 
 import type { StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
-import type { Frame, RunResponse, RunState, Wait } from './state.ts';
+import type { Frame, ItemResult, RunResponse, RunState, Wait } from './state.ts';
 
 /** A step in the journal: its index, behind the prefix of its frame where that is not the chain's own. */
 export type StepKey = number | string;
@@ -43,8 +43,34 @@ export type StepEvent =
     }
   | { readonly type: 'skipped'; readonly step: StepKey }
   | { readonly type: 'waiting'; readonly step: StepKey; readonly at: number; readonly wait: Wait }
-  /** The parameters of a `flow.each` that would be others the next time. */
-  | { readonly type: 'opened'; readonly step: StepKey; readonly at: number; readonly params: unknown }
+  /**
+   * A `flow.each`: its parameters, where they would be others the next time, and into ranges of how many
+   * items it is divided, where other isolates run them.
+   */
+  | {
+      readonly type: 'opened';
+      readonly step: StepKey;
+      readonly at: number;
+      readonly params?: unknown;
+      readonly range?: number;
+    }
+  /** Somebody is about to run the items of a range, which must not be run again. */
+  | {
+      readonly type: 'claimed';
+      readonly step: StepKey;
+      readonly at: number;
+      readonly first: number;
+      readonly epoch: number;
+    }
+  /** What came of items of a range. Its claim is over, unless there is more to come. */
+  | {
+      readonly type: 'items';
+      readonly step: StepKey;
+      readonly at: number;
+      readonly first: number;
+      readonly results: readonly ItemResult[];
+      readonly more?: boolean;
+    }
   /** The run is to end in this way once what it did is undone. */
   | { readonly type: 'stopping'; readonly step: 'run'; readonly at: number; readonly fault: Fault };
 

@@ -85,6 +85,16 @@ export type Wait =
       readonly until: number;
     };
 
+/** The public part of what an item of a `flow.each` failed with. */
+export interface ItemError {
+  readonly code: string;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+/** What came of one item of a `flow.each`. */
+export type ItemResult = { readonly index: number } & ({ readonly output: unknown } | { readonly error: ItemError });
+
 /** The work of a `flow.each`: one frame for each item that is under way. */
 export interface Fan {
   readonly items: readonly unknown[];
@@ -95,9 +105,11 @@ export interface Fan {
   active: number;
   /** By item; null where it failed or was not started. */
   readonly results: unknown[];
-  readonly errors: { readonly index: number; readonly error: { code: string; message: string; data?: unknown } }[];
+  readonly errors: { readonly index: number; readonly error: ItemError }[];
   /** No further item starts. */
   stopped: boolean;
+  /** By item, 1 for those that other isolates have settled. */
+  settled?: Uint8Array;
 }
 
 /** The root that expressions see. `steps` holds the outputs of settled steps. */

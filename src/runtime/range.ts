@@ -1,0 +1,196 @@
+/**
+ * Items of a wide `flow.each` away from their run object: the same engine over the same frames, with a
+ * journal that is handed back. Keys, retries and timeouts are those that the object would have used.
+ */
+
+import type { ActionHost } from './action-context.ts';
+import { createDrive, type Drive } from './drive.ts';
+import { startItem, type Item } from './fan-out.ts';
+import { itemError, STOPPED } from './items.ts';
+import { checkOutput } from './output-size.ts';
+import type { Providers } from './providers.ts';
+import type { ClaimedItems, Delivered, Surroundings } from './wide.ts';
+import type { Plan, StepPlan } from '../core/chain/plan.ts';
+import { createFrame, createRun } from '../core/engine/engine.ts';
+import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
+import type { Fan, Frame, ItemResult, RunState } from '../core/engine/state.ts';
+import type { Fault } from '../core/errors.ts';
+import { Bare } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+
+export interface RangeOptions {
+  readonly id: string;
+  readonly step: StepKey;
+  readonly plan: Plan;
+  readonly host: ActionHost;
+  readonly random: () => number;
+  readonly providers?: Providers;
+}
+
+/** The step that the journal calls so. */
+export function stepOf(plan: Plan, key: StepKey): StepPlan | undefined {
+  // `<step>/<item>/<step inside>/…`
+  const indexes = String(key)
+    .split('/')
+    .filter((_, position) => position % 2 === 0);
+  let steps: readonly StepPlan[] = plan.steps;
+  let found: StepPlan | undefined;
+  for (const index of indexes) {
+    found = steps[Number(index)];
+    steps = found?.each?.steps ?? [];
+  }
+  return found;
+}
+
+/** Runs items until they have ended, or what is left is better done later. Never rejects. */
+export function runRange(
+  around: Surroundings,
+  claimed: ClaimedItems,
+  options: RangeOptions,
+): Promise<Pick<Delivered, 'results' | 'events' | 'againAt'>> {
+  return new Promise((resolve) => new RangeRun(around, claimed, options, resolve).go());
+}
+
+type Result = Pick<Delivered, 'results' | 'events' | 'againAt'>;
+
+class RangeRun {
+  readonly #drive: Drive;
+  readonly #of: Pick<Item, 'parent' | 'step' | 'each' | 'fan' | 'ended'>;
+  readonly #items: (readonly [number, unknown])[];
+  readonly #results: ItemResult[] = [];
+  /** Of items that did not succeed, and of those only, what is new. */
+  readonly #events: StepEvent[] = [];
+  readonly #beginsUntil: number;
+  #resolve: ((result: Result) => void) | undefined;
+
+  constructor(around: Surroundings, claimed: ClaimedItems, options: RangeOptions, resolve: (result: Result) => void) {
+    const { plan, host, step: key, random } = options;
+    const step = stepOf(plan, key);
+    const each = step?.each;
+    if (step === undefined || each === undefined) throw new Error(`${key} is no fan-out of ${plan.name}`);
+    const run = createRun(
+      { ...plan, undoes: false },
+      { id: options.id, version: around.version, ...around.start },
+      random,
+    );
+    // The steps of the chain itself are not for this isolate.
+    run.ready.length = 0;
+    this.#items = [...claimed.items];
+    this.#resolve = resolve;
+    this.#beginsUntil = host.now() + LIMITS.wideWorkMilliseconds;
+    this.#drive = createDrive({
+      run,
+      host,
+      random,
+      journal: { record: (event) => void this.#events.push(event), flush: () => {}, end: () => {}, check: checkOutput },
+      recorded: claimed.events.length === 0 ? undefined : byStep(claimed.events),
+      deadline: around.deadline,
+      gather: undefined,
+      ...(options.providers && { providers: options.providers }),
+      changed: () => this.#end(),
+      sleep: (drive, until) => {
+        const delay = until - host.now();
+        if (delay <= LIMITS.wideWaitMilliseconds) setTimeout(() => drive.advance(), Math.max(0, delay));
+      },
+      waiting: () => {},
+    });
+    const advance = this.#drive.advance;
+    this.#drive.advance = () => this.#advance(advance);
+    this.#of = {
+      parent: parentOf(run, around),
+      step,
+      each,
+      fan: fanOf(around),
+      ended: (_drive, item, failure, output) => this.#settled(item, failure, output),
+    };
+  }
+
+  go(): void {
+    this.#drive.advance();
+  }
+
+  #advance(advance: () => void): void {
+    do {
+      this.#begin();
+      advance();
+    } while (this.#drive.run.status === 'running' && this.#mayBegin());
+    if (!this.#drive.advancing && this.#isOver()) this.#end();
+  }
+
+  #mayBegin(): boolean {
+    const { fan } = this.#of;
+    if (this.#items.length === 0 || fan.stopped || this.#drive.advancing) return false;
+    return fan.active < LIMITS.concurrentSteps && this.#drive.host.now() < this.#beginsUntil;
+  }
+
+  #begin(): void {
+    while (this.#mayBegin()) {
+      const [index, value] = this.#items.shift() ?? [];
+      if (index !== undefined) startItem(this.#drive, this.#of, index, value);
+    }
+  }
+
+  #settled(item: Item, failure: Fault | undefined, output: unknown): void {
+    const { fan, each } = item;
+    const { index } = item;
+    this.#drive.items.delete(item.frame);
+    fan.active--;
+    this.#drive.again = true;
+    if (failure === STOPPED) return;
+    const isChecked = each.output === undefined && each.steps.length === 1;
+    const unfit = failure ?? (isChecked ? undefined : checkOutput(output));
+    if (unfit !== undefined) {
+      if (fan.onItemError === 'stop') fan.stopped = true;
+      const error = itemError(unfit);
+      const { code, message } = error;
+      // What an upstream said may be long; its row is not.
+      this.#results.push({ index, error: checkOutput(error.data) === undefined ? error : { code, message } });
+      return;
+    }
+    this.#results.push({ index, output: output ?? null });
+    // Its output says it all.
+    const own = this.#events.filter(({ step }) => !String(step).startsWith(item.frame.prefix));
+    this.#events.splice(0, this.#events.length, ...own);
+  }
+
+  /** Whether nothing is under way that is worth waiting for here. */
+  #isOver(): boolean {
+    return !this.#mayBegin() && [...this.#drive.items.values()].every((item) => this.#isLong(item));
+  }
+
+  #isLong({ frame, ending }: Item): boolean {
+    if (ending || frame.active > 0 || frame.ready.length > 0) return false;
+    const now = this.#drive.host.now();
+    return retryOf(frame) > (now < this.#beginsUntil ? now + LIMITS.wideWaitMilliseconds : now);
+  }
+
+  #end(): void {
+    const [resolve, drive] = [this.#resolve, this.#drive];
+    this.#resolve = undefined;
+    const again = [...drive.items.keys()].map(retryOf);
+    // Items that have not begun can go on at once.
+    const againAt = this.#items.length > 0 || again.length === 0 ? drive.host.now() : Math.min(...again);
+    resolve?.({ results: this.#results, events: this.#events, againAt });
+  }
+}
+
+/** When the first of the steps that wait goes on. */
+const retryOf = (frame: Frame): number =>
+  Math.min(...frame.steps.map(({ status, retryAt }) => (status === 'waiting' ? retryAt : Infinity)));
+
+/** In which the `flow.each` itself stands. */
+function parentOf(run: RunState, { around, steps, prefix, item }: Surroundings): Frame {
+  const scope = { ...run.scope, ...around, steps: Object.assign(new Bare(), steps) };
+  return createFrame([], scope, run.places, prefix, item);
+}
+
+const fanOf = ({ onItemError }: Surroundings): Fan => ({
+  items: [],
+  concurrency: LIMITS.concurrentSteps,
+  onItemError,
+  next: 0,
+  active: 0,
+  results: [],
+  errors: [],
+  stopped: false,
+});
