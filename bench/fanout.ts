@@ -1,9 +1,11 @@
 /**
  * `flow.each` over 100 items in a run object, each with a journaled result, against an object that does
- * the same by hand; then 10,000 items, which only have to end.
+ * the same by hand; then 10,000 items with a request each, which go through the queue and only have to end,
+ * with bounded memory.
  */
 
-import { compare, startSides } from './support/sides.ts';
+import { readFileSync } from 'node:fs';
+import { compare, startSides, type Sides } from './support/sides.ts';
 import { call } from '../scripts/launcher/api.ts';
 
 const chain = {
@@ -24,6 +26,24 @@ const chain = {
   },
   output: { sum: '{{ $sum(steps.items.results) }}' },
 };
+
+const wideChain = (upstream: string): unknown => ({
+  name: 'bench-fanout-wide',
+  mode: 'durable',
+  triggers: { api: { type: 'http', method: 'POST', path: '/bench/fanout-wide', auth: 'public', respond: 'result' } },
+  steps: {
+    items: {
+      use: 'flow.each',
+      with: {
+        in: '{{ input.items }}',
+        concurrency: 1000,
+        steps: { get: { use: 'http.get', with: { url: `${upstream}/stock` } } },
+        output: '{{ steps.get.body.stock + item }}',
+      },
+    },
+  },
+  output: { sum: '{{ $sum(steps.items.results) }}' },
+});
 
 const listOf = (length: number): number[] => Array.from({ length }, (_, index) => index);
 
@@ -49,12 +69,33 @@ export async function fanout(): Promise<void> {
         request: { ...request(100), url: sides.handWritten.url + path },
       },
     ]);
-    const startedAt = performance.now();
-    const large = await fetch(sides.gateway.url + path, request(10_000));
-    const { sum } = (await large.json()) as { sum: number };
-    if (sum !== 99_990_000) throw new Error(`10,000 items gave ${sum}`);
-    console.log(`10,000 items in ${(performance.now() - startedAt).toFixed(0)} ms`);
+    await wide(sides);
   } finally {
     await sides.stop();
+  }
+}
+
+/** Peak resident memory of a process in MB. */
+function peakOf(pid: number | undefined): number {
+  const status = readFileSync(`/proc/${pid ?? 'self'}/status`, 'utf8');
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
+}
+
+async function wide({ gateway, upstream }: Sides): Promise<void> {
+  await call(gateway, 'PUT', '/chains/bench-fanout-wide', wideChain(upstream));
+  for (const items of [100, 1_000, 10_000]) {
+    const before = peakOf(gateway.worker.pid());
+    const startedAt = performance.now();
+    const response = await fetch(`${gateway.url}/bench/fanout-wide`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ items: listOf(items) }),
+    });
+    const milliseconds = performance.now() - startedAt;
+    const { sum } = (await response.json()) as { sum: number };
+    const expected = (items * (items - 1)) / 2 + 7 * items;
+    if (sum !== expected) throw new Error(`${items} items gave ${sum} instead of ${expected}`);
+    const memory = `at most ${peakOf(gateway.worker.pid()).toFixed(0)} MB (${before.toFixed(0)} MB before)`;
+    console.log(`${items} items with a request each, through the queue: ${milliseconds.toFixed(0)} ms; ${memory}`);
   }
 }

@@ -10,9 +10,9 @@ import { itemError, STOPPED } from './items.ts';
 import { checkOutput } from './output-size.ts';
 import type { Providers } from './providers.ts';
 import type { ClaimedItems, Delivered, Surroundings } from './wide.ts';
-import type { Plan, StepPlan } from '../core/chain/plan.ts';
+import type { Plan } from '../core/chain/plan.ts';
 import { createFrame, createRun } from '../core/engine/engine.ts';
-import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
+import { byStep, stepAt, type StepEvent, type StepKey } from '../core/engine/journal.ts';
 import type { Fan, Frame, ItemResult, RunState } from '../core/engine/state.ts';
 import type { Fault } from '../core/errors.ts';
 import { Bare } from '../core/json.ts';
@@ -25,21 +25,6 @@ export interface RangeOptions {
   readonly host: ActionHost;
   readonly random: () => number;
   readonly providers?: Providers;
-}
-
-/** The step that the journal calls so. */
-export function stepOf(plan: Plan, key: StepKey): StepPlan | undefined {
-  // `<step>/<item>/<step inside>/…`
-  const indexes = String(key)
-    .split('/')
-    .filter((_, position) => position % 2 === 0);
-  let steps: readonly StepPlan[] = plan.steps;
-  let found: StepPlan | undefined;
-  for (const index of indexes) {
-    found = steps[Number(index)];
-    steps = found?.each?.steps ?? [];
-  }
-  return found;
 }
 
 /** Runs items until they have ended, or what is left is better done later. Never rejects. */
@@ -65,7 +50,7 @@ class RangeRun {
 
   constructor(around: Surroundings, claimed: ClaimedItems, options: RangeOptions, resolve: (result: Result) => void) {
     const { plan, host, step: key, random } = options;
-    const step = stepOf(plan, key);
+    const step = stepAt(plan, key);
     const each = step?.each;
     if (step === undefined || each === undefined) throw new Error(`${key} is no fan-out of ${plan.name}`);
     const run = createRun(

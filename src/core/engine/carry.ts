@@ -1,7 +1,7 @@
 /** What a new run takes over from one that failed, so that it begins at the failed step. */
 
 import type { Plan, StepPlan } from '../chain/plan.ts';
-import { byStep, type StepEvent, type StepKey } from './journal.ts';
+import { byStep, stepAt, type StepEvent, type StepKey } from './journal.ts';
 
 /**
  * The events of steps that succeeded, as the journal of a new run of `to`: steps of the same place and
@@ -10,11 +10,26 @@ import { byStep, type StepEvent, type StepKey } from './journal.ts';
 export function carryOver(events: readonly StepEvent[], from: Plan, to: Plan): StepEvent[] {
   const steps = byStep(events);
   return [...steps].flatMap(([key, own]): StepEvent[] => {
+    const [opened] = own;
+    if (opened?.type === 'opened' && opened.range !== undefined) return carryItems(key, own, from, to);
     const last = own.at(-1);
     if (last === undefined || !['succeeded', 'skipped', 'opened'].includes(last.type)) return [];
     if (steps.get(`${key}~0`)?.at(-1)?.type === 'succeeded') return [];
     const moved = moveKey(String(key), from.steps, to.steps);
     return moved === undefined || last.type === 'stopping' ? [] : [{ ...last, step: moved } as StepEvent];
+  });
+}
+
+/** The outputs of items that others have run hold what was made of their steps, so these must be the same. */
+function carryItems(key: StepKey, own: readonly StepEvent[], from: Plan, to: Plan): StepEvent[] {
+  const moved = moveKey(String(key), from.steps, to.steps);
+  const written = (plan: Plan, at: StepKey | undefined): string => JSON.stringify(stepAt(plan, at)?.written);
+  if (moved === undefined || written(from, key) !== written(to, moved)) return [];
+  return own.flatMap((event): StepEvent[] => {
+    if (event.type === 'opened') return [{ ...event, step: moved }];
+    if (event.type !== 'items') return [];
+    const results = event.results.filter((result) => 'output' in result);
+    return results.length === 0 ? [] : [{ type: 'items', step: moved, at: event.at, first: event.first, results }];
   });
 }
 

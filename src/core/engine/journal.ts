@@ -6,7 +6,7 @@
  * taken from here.
  */
 
-import type { StepPlan } from '../chain/plan.ts';
+import type { Plan, StepPlan } from '../chain/plan.ts';
 import type { Fault } from '../errors.ts';
 import type { Frame, ItemResult, RunResponse, RunState, Wait } from './state.ts';
 
@@ -77,6 +77,20 @@ export type StepEvent =
 /** What a step of a frame is called in the journal. */
 export const keyOf = (frame: Frame, step: StepPlan): StepKey =>
   frame.prefix === '' ? step.index : `${frame.prefix}${step.index}`;
+
+/** The step that the journal calls so: `<step>/<item>/<step inside>/…`. */
+export function stepAt(plan: Plan, key: StepKey | undefined): StepPlan | undefined {
+  let steps: readonly StepPlan[] = plan.steps;
+  let found: StepPlan | undefined;
+  for (const [position, index] of String(key ?? '')
+    .split('/')
+    .entries()) {
+    if (position % 2 === 1) continue;
+    found = steps[Number.parseInt(index, 10)];
+    steps = found?.each?.steps ?? [];
+  }
+  return found;
+}
 
 /** `run:step:item`, the same for every attempt. */
 export const idempotencyKeyOf = (run: RunState, frame: Frame, step: StepPlan): string =>

@@ -15,6 +15,7 @@ import type { RunState } from '../../../src/core/engine/state.ts';
 import { fail, ok, type Fault, type Result } from '../../../src/core/errors.ts';
 import { NO_CONNECTION, type ActionHost } from '../../../src/runtime/action-context.ts';
 import { advance, createDrive, type Drive, type Journal } from '../../../src/runtime/drive.ts';
+import type { StepsQueue } from '../../../src/runtime/steps-queue.ts';
 
 export type Answer = (context: ActionContext, params: unknown) => Result<unknown> | Promise<Result<unknown>>;
 
@@ -98,7 +99,7 @@ export interface Driven {
   readonly ends: () => number;
 }
 
-const host: ActionHost = {
+export const host: ActionHost = {
   actions,
   fetch: () => Promise.reject(new Error('no traffic')),
   // Handed on to every action; none of these looks at it.
@@ -117,6 +118,8 @@ export interface DriveOptions {
   readonly receivedAt?: number;
   /** Without a journal the run is inline. */
   readonly journal?: false;
+  /** Takes the items of wide fan-outs. */
+  readonly steps?: StepsQueue;
 }
 
 /** Starts a run, under the fake clock that the test has installed. */
@@ -160,6 +163,7 @@ export function drive(plan: Plan, options: DriveOptions = {}): Driven {
     sleep: (self, until) => void setTimeout(advance, Math.max(0, until - Date.now()), self),
     waiting: () => {},
     gather: undefined,
+    steps: options.steps,
   });
   advance(driven);
   return {
