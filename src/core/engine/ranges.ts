@@ -75,8 +75,8 @@ export function createRanges(count: number, size: number, concurrency: number, o
   };
 }
 
-/** Numbers are instants, so that an object does not give again those that it gave before a restart. */
-const takeTicket = (ranges: Ranges, now: number): number => (ranges.ticket = Math.max(ranges.ticket + 1, now));
+/** Begins with the instant, so that an object does not give again what it gave before a restart. */
+const takeTicket = (ranges: Ranges, now: number): number => (ranges.ticket = Math.max(ranges.ticket + 1, now * 1_000));
 
 export const isDone = (ranges: Ranges): boolean => ranges.settledCount === ranges.count;
 

@@ -427,6 +427,17 @@ describe('an effect that must not be repeated', () => {
     expect(after.output).toMatchObject({ results: listOf(60), errors: [] });
   });
 
+  it('that was not begun when its claim ended is given to the next, also after a restart', async () => {
+    const before = new Wide(plan);
+    const begun = before.claim(before.take());
+    if (begun === undefined) throw new Error('nothing was given');
+    before.deliver(begun, { results: [{ index: 0, output: 0 }], events: [], againAt: Date.now() });
+    const after = new Wide(plan, { recorded: before.events });
+    await after.workAll();
+    expect(after.output).toMatchObject({ results: listOf(60), errors: [] });
+    expect(after.driven.keys()).not.toContain('run_1:list.act:0');
+  });
+
   it('is repeated where its author allows it', async () => {
     const allowed = over(60, {}, { use: 'act.external', retries: { limit: 1 } });
     const wide = new Wide(allowed);
@@ -459,9 +470,13 @@ describe('after a restart', () => {
     const begun = before.claim(before.take());
     if (begun === undefined) throw new Error('nothing was given');
     const done = await before.run(begun);
-    await pass(10);
+    await pass(1);
     const after = new Wide(plan, { recorded: before.events });
     expect(after.deliver(begun, done)).toBe(false);
+    after.claim(after.take());
+    expect(after.deliver(begun, done)).toBe(false);
+    await after.workAll();
+    await pass(LIMITS.wideQueueMilliseconds + 30_000);
     await after.workAll();
     expect(after.driven.run.status).toBe('succeeded');
   });
