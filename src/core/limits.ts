@@ -22,7 +22,7 @@ export const LIMITS = {
   wideQueueMilliseconds: 60_000,
   wideQueueLongestMilliseconds: 15 * 60_000,
   /** How long a consumer begins items of one message; the platform gives it 15 minutes for a batch. */
-  wideWorkMilliseconds: 20_000,
+  wideWorkMilliseconds: 10_000,
   /** What a consumer needs besides for its calls of the run object. */
   wideGraceMilliseconds: 15_000,
   /** A retry further away than this is left to a later message. */

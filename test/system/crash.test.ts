@@ -40,6 +40,25 @@ const chain = {
   output: '{{ input.n }}',
 };
 
+/** Items of one request each, which other isolates make. */
+const ITEMS = 1_000;
+const fanOut = {
+  name: 'wide',
+  mode: 'durable',
+  steps: {
+    list: {
+      use: 'flow.each',
+      with: {
+        in: '{{ [1..input.items] }}',
+        concurrency: 60,
+        steps: { act: { use: 'http.post', with: { url: `${upstream}/delay/20?run={{ run.id }}&item={{ item }}` } } },
+        output: '{{ item }}',
+      },
+    },
+  },
+  output: '{{ $sum(steps.list.results) }}',
+};
+
 let directory: string;
 let port: number;
 let gateway: ChildProcess | undefined;
@@ -138,5 +157,30 @@ describe('a gateway that is killed', () => {
       `kill -9 in ${RUNS} runs: ${recorded} steps seen committed before, ${repeated} cut-off effects repeated, all runs ended`,
     );
     expect(repeated).toBeLessThanOrEqual(RUNS);
+  });
+
+  it('sends the items again that were on their way to other isolates', async () => {
+    let api = await start();
+    await call(api, 'PUT', '/chains/wide', fanOut);
+    const { id } = await call<{ id: string }>(api, 'POST', '/chains/wide/runs', { input: { items: ITEMS } });
+    for (let tries = 0; tries < 500 && (await receiptsOf(id)).length < ITEMS / 4; tries++) await sleep(10);
+    await kill();
+    const before = (await receiptsOf(id)).length;
+    expect(before).toBeLessThan(ITEMS);
+
+    api = await start();
+    let run = await call<Run & { output: unknown }>(api, 'GET', `/runs/${id}`);
+    for (let tries = 0; tries < 300 && !ENDED.includes(run.status); tries++) {
+      await sleep(100);
+      run = await call(api, 'GET', `/runs/${id}`);
+    }
+    expect(run).toMatchObject({ status: 'succeeded', output: (ITEMS * (ITEMS + 1)) / 2 });
+    const receipts = await receiptsOf(id);
+    const keys = new Map(receipts.map(({ path, idempotencyKey }) => [path, idempotencyKey]));
+    expect([keys.size, new Set(keys.values()).size]).toEqual([ITEMS, ITEMS]);
+    expect(receipts.every(({ path, idempotencyKey }) => keys.get(path) === idempotencyKey)).toBe(true);
+    console.log(`kill -9 in a fan-out of ${ITEMS}: after ${before} effects, ${receipts.length - ITEMS} were repeated`);
+    // At most the ranges that were out.
+    expect(receipts.length - ITEMS).toBeLessThanOrEqual((60 / 6) * 48);
   });
 });

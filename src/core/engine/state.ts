@@ -86,11 +86,7 @@ export type Wait =
     };
 
 /** The public part of what an item of a `flow.each` failed with. */
-export interface ItemError {
-  readonly code: string;
-  readonly message: string;
-  readonly data?: unknown;
-}
+export type ItemError = Pick<Fault, 'code' | 'message' | 'data'>;
 
 /** What came of one item of a `flow.each`. */
 export type ItemResult = { readonly index: number } & ({ readonly output: unknown } | { readonly error: ItemError });

@@ -5,7 +5,7 @@
 
 import { differencesOf, type Difference } from '../data/difference.ts';
 import type { Plan, StepPlan } from '../chain/plan.ts';
-import { byStep, type StepEvent } from '../engine/journal.ts';
+import { byStep, stepAt, type StepEvent } from '../engine/journal.ts';
 import type { RunRecord, ShownFault } from '../engine/record.ts';
 import type { RunResponse } from '../engine/state.ts';
 import { LIMITS } from '../limits.ts';
@@ -25,12 +25,25 @@ export function recordingsOf(record: RunRecord, plan: Plan, events: readonly Ste
     if (place === undefined) continue;
     if (last?.type === 'succeeded') recordings.set(place.key, { use: place.use, output: last.output });
     if (last?.type === 'failed') recordings.set(place.key, { use: place.use, fault: last.fault });
+    for (const event of own) if (event.type === 'items') addItems(recordings, plan, event);
   }
   for (const { id, use, output, error } of record.steps) {
     if (output !== undefined) recordings.set(`${id}:0`, { use, output });
     else if (error !== undefined) recordings.set(`${id}:0`, { use, fault: error });
   }
   return recordings;
+}
+
+/** What other isolates gave of items, which is that of their steps only where there is one and no more is made of it. */
+function addItems(into: Map<CallKey, Recording>, plan: Plan, event: StepEvent & { readonly type: 'items' }): void {
+  const each = stepAt(plan, event.step)?.each;
+  if (each?.steps.length !== 1 || each.output !== undefined) return;
+  for (const result of event.results) {
+    const place = placeOf(`${event.step}/${result.index}/0`, plan.steps);
+    if (place === undefined) continue;
+    const { key, use } = place;
+    into.set(key, 'output' in result ? { use, output: result.output } : { use, fault: result.error });
+  }
 }
 
 /** A key of the journal, e.g. `2/17/0`: the first step inside of the third, for its item 17. */
