@@ -394,9 +394,9 @@ describe('an effect that must not be repeated', () => {
 
   it('is ambiguous when its claim is lost, and is not repeated', async () => {
     for (const lose of [
-      (wide: Wide, message: StepsMessage) => expect(wide.claim(message, 2)).toBeUndefined(),
+      async (wide: Wide, message: StepsMessage): Promise<unknown> => expect(wide.claim(message, 2)).toBeUndefined(),
       () => pass(120_000),
-      (wide: Wide, message: StepsMessage) => giveUpItems(wide.driven.drive, message),
+      async (wide: Wide, message: StepsMessage): Promise<unknown> => giveUpItems(wide.driven.drive, message),
     ]) {
       const wide = new Wide(plan);
       const message = wide.take();
