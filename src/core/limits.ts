@@ -21,8 +21,10 @@ export const LIMITS = {
   /** After which a message that nobody has taken up is sent again: at first, and at most. */
   wideQueueMilliseconds: 60_000,
   wideQueueLongestMilliseconds: 15 * 60_000,
-  /** How long a consumer begins items of one message; the platform gives it 15 minutes for a batch. */
+  /** How long a consumer begins attempts for one message. */
   wideWorkMilliseconds: 10_000,
+  /** The longest timeout of a step that may run there; the platform gives a consumer 15 minutes in all. */
+  wideStepLongestMilliseconds: 5 * 60_000,
   /** What a consumer needs besides for its calls of the run object. */
   wideGraceMilliseconds: 15_000,
   /** A retry further away than this is left to a later message. */

@@ -27,16 +27,12 @@ export interface RangeOptions {
   readonly providers?: Providers;
 }
 
-/** Runs items until they have ended, or what is left is better done later. Never rejects. */
-export function runRange(
-  around: Surroundings,
-  claimed: ClaimedItems,
-  options: RangeOptions,
-): Promise<Pick<Delivered, 'results' | 'events' | 'againAt'>> {
+type Result = Omit<Delivered, 'more'>;
+
+/** Runs items until they have ended, or what is left is better done later. Rejects where the plan has no such step. */
+export function runRange(around: Surroundings, claimed: ClaimedItems, options: RangeOptions): Promise<Result> {
   return new Promise((resolve) => new RangeRun(around, claimed, options, resolve).go());
 }
-
-type Result = Pick<Delivered, 'results' | 'events' | 'againAt'>;
 
 class RangeRun {
   readonly #drive: Drive;
@@ -95,6 +91,8 @@ class RangeRun {
   }
 
   #advance(advance: () => void): void {
+    // What is under way ends; everything else is for a later message.
+    this.#drive.paused ||= this.#drive.host.now() >= this.#beginsUntil;
     do {
       this.#begin();
       advance();
@@ -105,7 +103,7 @@ class RangeRun {
   #mayBegin(): boolean {
     const { fan } = this.#of;
     if (this.#items.length === 0 || fan.stopped || this.#drive.advancing) return false;
-    return fan.active < LIMITS.concurrentSteps && this.#drive.host.now() < this.#beginsUntil;
+    return fan.active < fan.concurrency && !this.#drive.paused;
   }
 
   #begin(): void {
@@ -144,24 +142,25 @@ class RangeRun {
   }
 
   #isLong({ frame, ending }: Item): boolean {
-    if (ending || frame.active > 0 || frame.ready.length > 0) return false;
-    const now = this.#drive.host.now();
-    return retryOf(frame) > (now < this.#beginsUntil ? now + LIMITS.wideWaitMilliseconds : now);
+    if (ending || frame.active > 0) return false;
+    if (this.#drive.paused) return true;
+    return frame.ready.length === 0 && nextOf(frame) > this.#drive.host.now() + LIMITS.wideWaitMilliseconds;
   }
 
   #end(): void {
     const [resolve, drive] = [this.#resolve, this.#drive];
     this.#resolve = undefined;
-    const again = [...drive.items.keys()].map(retryOf);
-    // Items that have not begun can go on at once.
-    const againAt = this.#items.length > 0 || again.length === 0 ? drive.host.now() : Math.min(...again);
+    const now = drive.host.now();
+    const againAt = this.#items.length > 0 ? now : Math.max(now, Math.min(...[...drive.items.keys()].map(nextOf)));
     resolve?.({ results: this.#results, events: this.#events, againAt });
   }
 }
 
-/** When the first of the steps that wait goes on. */
-const retryOf = (frame: Frame): number =>
-  Math.min(...frame.steps.map(({ status, retryAt }) => (status === 'waiting' ? retryAt : Infinity)));
+/** When the first of its steps may go on; `Infinity` where none is left. */
+const nextOf = (frame: Frame): number =>
+  frame.ready.length > 0
+    ? 0
+    : Math.min(...frame.steps.map(({ status, retryAt }) => (status === 'waiting' ? retryAt : Infinity)));
 
 /** In which the `flow.each` itself stands. */
 function parentOf(run: RunState, { around, steps, prefix, item }: Surroundings): Frame {
@@ -169,9 +168,9 @@ function parentOf(run: RunState, { around, steps, prefix, item }: Surroundings):
   return createFrame([], scope, run.places, prefix, item);
 }
 
-const fanOf = ({ onItemError }: Surroundings): Fan => ({
+const fanOf = ({ onItemError, concurrency }: Surroundings): Fan => ({
   items: [],
-  concurrency: LIMITS.concurrentSteps,
+  concurrency,
   onItemError,
   next: 0,
   active: 0,
@@ -179,3 +178,25 @@ const fanOf = ({ onItemError }: Surroundings): Fan => ({
   errors: [],
   stopped: false,
 });
+
+/** What came of a range, in parts that each fit a row. */
+export function inParts({ results, events, againAt }: Result): Delivered[] {
+  const parts: { results: ItemResult[]; events: StepEvent[] }[] = [];
+  let room = 0;
+  const partFor = (entry: unknown): (typeof parts)[number] => {
+    const { length } = JSON.stringify(entry);
+    const last = parts.at(-1);
+    if (last !== undefined && room >= length) {
+      room -= length;
+      return last;
+    }
+    room = LIMITS.wideDeliveryCharacters - length;
+    const part = { results: [], events: [] };
+    parts.push(part);
+    return part;
+  };
+  for (const event of events) partFor(event).events.push(event);
+  for (const result of results) partFor(result).results.push(result);
+  if (parts.length === 0) parts.push({ results: [], events: [] });
+  return parts.map((part, index) => ({ ...part, againAt, more: index < parts.length - 1 }));
+}

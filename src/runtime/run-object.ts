@@ -38,7 +38,7 @@ import { Turns } from './turns.ts';
 import { Waiters } from './waiters.ts';
 import { deliver } from './waits.ts';
 import { stepsQueue, type StepsMessage } from './steps-queue.ts';
-import { claimItems, deliverItems, giveUpItems, type ClaimRequest, type Delivered } from './wide.ts';
+import { claimItems, deliverItems, giveUpItems, type ClaimRequest, type Delivered, type ItemsClaim } from './wide.ts';
 import type { Plan, StepPlan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
 import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
@@ -361,15 +361,16 @@ export class RunObject extends DurableObject<Env> {
   }
 
   /** Resolves when what came of them is written; false where nobody wants it. */
-  async deliverItems(claim: { run: string; step: StepKey; first: number; epoch: number }, text: string) {
+  async deliverItems(claim: ItemsClaim, delivered: string): Promise<boolean> {
     const drive = await this.#openForItems(claim.run);
-    return drive !== undefined && this.#inTurn(drive, () => deliverItems(drive, claim, JSON.parse(text) as Delivered));
+    const take = (to: Live): boolean => deliverItems(to, claim, JSON.parse(delivered) as Delivered);
+    return drive !== undefined && this.#inTurn(drive, take);
   }
 
   /** Settles items as failed whose message could not be worked on. */
   async giveUpItems(message: StepsMessage): Promise<boolean> {
     const drive = await this.#openForItems(message.run);
-    return drive !== undefined && this.#inTurn(drive, () => giveUpItems(drive, message));
+    return drive !== undefined && this.#inTurn(drive, (from) => giveUpItems(from, message));
   }
 
   async #openForItems(id: string): Promise<Live | undefined> {
@@ -381,10 +382,10 @@ export class RunObject extends DurableObject<Env> {
     return undefined;
   }
 
-  async #inTurn(drive: Live, work: () => boolean): Promise<boolean> {
+  async #inTurn(drive: Live, work: (drive: Live) => boolean): Promise<boolean> {
     let done = false;
     let failure: unknown;
-    await this.#turns.do(() => (failure = this.#attempt(drive.run.start.id, () => (done = work()))));
+    await this.#turns.do(() => (failure = this.#attempt(drive.run.start.id, () => (done = work(drive)))));
     if (failure !== undefined) throw failure;
     return done;
   }

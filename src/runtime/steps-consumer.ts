@@ -10,9 +10,9 @@ import { loadPlan } from './configuration.ts';
 import { hostOf } from './host.ts';
 import { tellOutage } from './outages.ts';
 import { Providers } from './providers.ts';
-import { runRange } from './range.ts';
+import { inParts, runRange } from './range.ts';
 import { stepsMessage, type StepsMessage } from './steps-queue.ts';
-import type { ClaimedItems, Delivered, Surroundings } from './wide.ts';
+import type { ClaimedItems, Surroundings } from './wide.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 
@@ -26,8 +26,15 @@ export class StepsWorker extends WorkerEntrypoint<Env> {
     if (object === undefined || typeof text !== 'string') return;
     const [around, claimed] = JSON.parse(text) as [Surroundings, ClaimedItems];
     const plan = await loadPlan(this.env, around.chain, around.version);
-    const options = { id: run, step, plan, host: hostOf(this.env), random: Math.random };
-    const done = await runRange(around, claimed, { ...options, providers: providersOf(this.env) });
+    const options = {
+      id: run,
+      step,
+      plan,
+      host: hostOf(this.env),
+      random: Math.random,
+      providers: providersOf(this.env),
+    };
+    const done = await runRange(around, claimed, options);
     for (const part of inParts(done)) {
       const claim = { run, step, first, epoch: claimed.epoch };
       const wanted = await withRetries(() => objectOf(this.env, run)?.deliverItems(claim, JSON.stringify(part)));
@@ -37,33 +44,14 @@ export class StepsWorker extends WorkerEntrypoint<Env> {
 }
 
 /** Each isolate finds out for itself that a provider fails, like each run object. */
-let known: { readonly env: Env; readonly providers: Providers } | undefined;
+let providers: Providers | undefined;
 
-function providersOf(env: Env): Providers {
-  if (known?.env === env) return known.providers;
+function providersOf({ DB }: Env): Providers {
   const tell = (news: Parameters<typeof tellOutage>[1]): void => {
-    tellOutage(env.DB, news).catch((thrown: unknown) => console.error('an outage could not be recorded', thrown));
+    tellOutage(DB, news).catch((thrown: unknown) => console.error('an outage could not be recorded', thrown));
   };
   // Steps that wait look again by themselves: those of another invocation must not be driven from here.
-  known = { env, providers: new Providers(() => {}, tell) };
-  return known.providers;
-}
-
-/** Parts that each fit a row. */
-export function inParts({ results, events, againAt }: Omit<Delivered, 'more'>): Delivered[] {
-  const parts: Delivered[] = [];
-  let part: Delivered['results'][number][] = [];
-  let characters = 0;
-  for (const result of results) {
-    const { length } = JSON.stringify(result);
-    if (part.length > 0 && characters + length > LIMITS.wideDeliveryCharacters) {
-      parts.push({ results: part, events: [], againAt, more: true });
-      [part, characters] = [[], 0];
-    }
-    part.push(result);
-    characters += length;
-  }
-  return [...parts, { results: part, events, againAt, more: false }];
+  return (providers ??= new Providers(() => {}, tell));
 }
 
 const DELIVERY_DELAYS_MILLISECONDS = [100, 1_000, 5_000] as const;

@@ -61,6 +61,10 @@ export interface ClaimRequest extends Delivery {
   readonly first: number;
 }
 
+export interface ItemsClaim extends Omit<ClaimRequest, keyof Delivery> {
+  readonly epoch: number;
+}
+
 /** What a consumer needs to run items, whichever they are. */
 export interface Surroundings {
   readonly chain: string;
@@ -75,6 +79,8 @@ export interface Surroundings {
   readonly prefix: string;
   readonly item: string;
   readonly onItemError: Fan['onItemError'];
+  /** Items of one range that may be under way at a time. */
+  readonly concurrency: number;
 }
 
 export interface ClaimedItems {
@@ -269,7 +275,7 @@ export function claimItems(drive: Drive, { step, first, sent, attempt }: ClaimRe
 const NOTHING = { params: {}, query: {}, headers: {}, body: null } as const;
 
 /** Only what the items may read: the input often holds the whole list. */
-function surroundingsOf(drive: Drive, { parent, each, fan }: WideFan): Surroundings {
+function surroundingsOf(drive: Drive, { parent, each, fan, ranges }: WideFan): Surroundings {
   const { start, plan } = drive.run;
   const { trigger: event, input, steps, run: _run, chain: _chain, ...around } = parent.scope;
   const { type, receivedAt } = event;
@@ -288,13 +294,14 @@ function surroundingsOf(drive: Drive, { parent, each, fan }: WideFan): Surroundi
     prefix: parent.prefix,
     item: parent.item,
     onItemError: fan.onItemError,
+    concurrency: Math.floor(fan.concurrency / ranges.parallel),
   };
 }
 
 /** Takes what came of a claim; false where another has it since, or nobody wants it any more. */
 export function deliverItems(
   drive: Drive,
-  { step, first, epoch }: { readonly step: StepKey; readonly first: number; readonly epoch: number },
+  { step, first, epoch }: ItemsClaim,
   { results, events, againAt, more }: Delivered,
 ): boolean {
   const wide = drive.wides.get(step);

@@ -1,6 +1,7 @@
 /** Whether the items of a `flow.each` can be run by other isolates, and what these must be told. */
 
 import type { StepPlan } from './plan.ts';
+import { LIMITS } from '../limits.ts';
 
 /** What of a run the items of a `flow.each` may read. */
 export interface Reads {
@@ -26,8 +27,11 @@ const MOVABLE: ReadonlySet<string | undefined> = new Set([undefined, 'switch', '
  */
 export function portabilityOf(steps: readonly StepPlan[], written: unknown, refersTo: readonly string[]): Portability {
   // What is random is journaled before anything depends on it, which only the object can do.
-  const isMovable = ({ action, pure, undo }: StepPlan): boolean =>
-    MOVABLE.has(action.control) && undo === undefined && (pure || action.effect !== 'pure');
+  const isMovable = ({ action, pure, undo, timeoutMilliseconds }: StepPlan): boolean =>
+    MOVABLE.has(action.control) &&
+    undo === undefined &&
+    (pure || action.effect !== 'pure') &&
+    timeoutMilliseconds <= LIMITS.wideStepLongestMilliseconds;
   const text = JSON.stringify(written);
   // A context variable, a wildcard, a JSONPath or `$eval` may reach what it does not name.
   const readsAnything = /\$(?![A-Za-z_])|\$eval|\*|%/.test(text);

@@ -51,7 +51,7 @@ export interface Ranges {
 }
 
 /** A message is run by one invocation, which has six requests at a time: so many are the concurrency asked for. */
-const parallelOf = (concurrency: number): number => Math.max(1, Math.floor(concurrency / LIMITS.concurrentSteps));
+const parallelOf = (concurrency: number): number => Math.ceil(concurrency / LIMITS.concurrentSteps);
 
 /** Items of a range: enough ranges for the concurrency, and no more rows than that needs. */
 export function rangeSize(count: number, concurrency: number, once: boolean): number {

@@ -9,7 +9,7 @@ import { recordOf } from '../../../src/core/engine/view.ts';
 import { fault, ok } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { stop } from '../../../src/runtime/drive.ts';
-import { runRange } from '../../../src/runtime/range.ts';
+import { inParts, runRange } from '../../../src/runtime/range.ts';
 import type { StepsMessage } from '../../../src/runtime/steps-queue.ts';
 import {
   claimItems,
@@ -99,7 +99,9 @@ class Wide {
 
   async work(message: StepsMessage, attempt = 1): Promise<boolean> {
     const claimed = this.claim(message, attempt);
-    return claimed !== undefined && this.deliver(claimed, await this.run(claimed));
+    if (claimed === undefined) return false;
+    const parts = inParts(await this.run(claimed));
+    return parts.every(({ more, ...part }) => this.deliver(claimed, part, more));
   }
 
   async workAll(): Promise<void> {
@@ -144,6 +146,16 @@ describe('a wide fan-out', () => {
     const ranges = Math.ceil(1_000 / 48);
     expect(wide.driven.rows.length).toBeLessThanOrEqual(ranges + 2);
     expect(wide.events.filter(({ type }) => type === 'claimed')).toEqual([]);
+  });
+
+  it.each([
+    [10, 2, 5],
+    [30, 5, 6],
+    [1_000, 10, 5],
+  ])('of concurrency %d has %d messages out, each with %d items under way', async (concurrency, out, width) => {
+    const wide = new Wide(over(60, { concurrency }));
+    expect(wide.sent).toHaveLength(out);
+    expect(wide.claim(wide.take())?.around.concurrency).toBe(width);
   });
 
   it('shows how far it is', async () => {
@@ -370,12 +382,57 @@ describe('items that fail', () => {
     expect(wide.driven.called()).toHaveLength(60 + 2);
   });
 
+  it('or take long are handed back with what their steps have done, and go on there', async () => {
+    const slow: Answer = (context, params) =>
+      new Promise((resolve) => setTimeout(() => resolve(echo(context, params)), 6_000));
+    const step = (after: string[]): Fields => ({ use: 'act.keyed', with: { value: '{{ item }}' }, after });
+    const plan = over(60, { concurrency: 360, steps: { a: step([]), b: step(['a']), c: step(['b']) } });
+    const wide = new Wide(plan, { answers: { 'list.a': slow, 'list.b': slow, 'list.c': slow } });
+    const working = wide.sent.splice(0).map((message) => wide.work(message));
+    await pass(12_001);
+    await Promise.all(working);
+    expect(wide.driven.called()).toHaveLength(120);
+    expect(wide.sent).toHaveLength(10);
+    const again = wide.sent.splice(0).map((message) => wide.work(message));
+    await pass(6_001);
+    await Promise.all(again);
+    expect(wide.driven.run.status).toBe('succeeded');
+    expect(new Set(wide.driven.keys()).size).toBe(180);
+    expect(wide.driven.called()).toHaveLength(180);
+  });
+
   it('because their outputs are too large fail by name', async () => {
     const wide = new Wide(over(60, { onItemError: 'continue' }), {
       answers: { 'list.act': () => ok('x'.repeat(LIMITS.stepOutputBytes)) },
     });
     await wide.workAll();
     expect(wide.output).toMatchObject({ errors: listOf(60).map(() => ({ error: { code: 'step.output-too-large' } })) });
+  });
+});
+
+describe('a delivery', () => {
+  it('that outgrows a row comes in parts, and its range is claimed until the last', async () => {
+    const large = 'x'.repeat(LIMITS.wideDeliveryCharacters / 2);
+    const wide = new Wide(over(60, {}, { use: 'act.external' }), { answers: { 'list.act': () => ok(large) } });
+    const message = wide.take();
+    const claimed = wide.claim(message);
+    if (claimed === undefined) throw new Error('nothing was given');
+    const parts = inParts(await wide.run(claimed));
+    expect(parts.map(({ more }) => more)).toEqual([true, true, true, true, true, false]);
+    for (const { more, ...part } of parts) {
+      expect(wide.claim({ ...message, sent: message.sent + 1 })).toBeUndefined();
+      expect(wide.deliver(claimed, part, more)).toBe(true);
+    }
+    await wide.workAll();
+    expect(wide.driven.run.status).toBe('succeeded');
+    const longest = Math.max(...wide.events.map((event) => JSON.stringify(event).length));
+    expect(longest).toBeLessThan(LIMITS.wideDeliveryCharacters * 1.1);
+  });
+
+  it('of nothing is one part', () => {
+    expect(inParts({ results: [], events: [], againAt: 5 })).toEqual([
+      { results: [], events: [], againAt: 5, more: false },
+    ]);
   });
 });
 

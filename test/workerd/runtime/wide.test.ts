@@ -45,7 +45,7 @@ interface Receipt {
 
 async function keysAt(mark: string): Promise<string[]> {
   const all: Receipt[] = await (await fetch(`${upstream}/receipts`)).json();
-  return all.filter(({ path }) => path.includes(`mark=${mark}`)).map(({ idempotencyKey = '' }) => idempotencyKey);
+  return all.filter(({ path }) => path.includes(`mark=wide-${mark}`)).map(({ idempotencyKey = '' }) => idempotencyKey);
 }
 
 const keysOf = (id: string, items: number): string[] =>
@@ -89,7 +89,10 @@ async function rowsOf(id: string): Promise<number> {
 
 describe('a wide fan-out', () => {
   it('runs each of a thousand items once, and writes a row for each range and two besides', async () => {
-    const id = await start(1_000, { path: '/echo?mark=thousand', with: { output: '{{ item & steps.act.status }}' } });
+    const id = await start(1_000, {
+      path: '/echo?mark=wide-thousand',
+      with: { output: '{{ item & steps.act.status }}' },
+    });
     const { status, output } = await ended(id);
     expect(status).toBe('succeeded');
     expect(output).toEqual({ count: 1_000, results: listOf(1_000).map((index) => `${index}200`), errors: [] });
@@ -100,13 +103,13 @@ describe('a wide fan-out', () => {
 
   it('whose every message comes twice runs each item once', async () => {
     times = 2;
-    const id = await start(500, { path: '/echo?mark=twice' });
+    const id = await start(500, { path: '/echo?mark=wide-twice' });
     expect(await ended(id)).toMatchObject({ status: 'succeeded', output: { count: 500, errors: [] } });
     expect((await keysAt('twice')).toSorted()).toEqual(keysOf(id, 500));
   });
 
   it('retries an item like in the object', async () => {
-    const path = '/fail-first/1/wide-{{ item }}?mark=again';
+    const path = '/fail-first/1/wide-{{ item }}?mark=wide-again';
     const id = await start(60, { path, act: { retries: QUICK } });
     expect(await ended(id)).toMatchObject({ status: 'succeeded' });
     expect((await keysAt('again')).toSorted()).toEqual([...keysOf(id, 60), ...keysOf(id, 60)].toSorted());
@@ -114,7 +117,7 @@ describe('a wide fan-out', () => {
 });
 
 describe('an item that fails', () => {
-  const path = (mark: string): string => `/status/{{ item = 70 ? 400 : 200 }}?mark=${mark}`;
+  const path = (mark: string): string => `/status/{{ item = 70 ? 400 : 200 }}?mark=wide-${mark}`;
 
   it('with `continue` is an error beside the results', async () => {
     const id = await start(300, { path: path('continue'), with: { onItemError: 'continue' } });
@@ -142,7 +145,7 @@ describe('an item that fails', () => {
 describe('messages', () => {
   it('that are lost with the object are sent again by the next', async () => {
     times = 0;
-    const id = await start(300, { path: '/echo?mark=lost' });
+    const id = await start(300, { path: '/echo?mark=wide-lost' });
     await vi.waitFor(() => expect(sent).not.toEqual([]));
     times = 1;
     await abortAllDurableObjects();
@@ -154,7 +157,7 @@ describe('messages', () => {
   it('that could not be worked on make their items fail, visibly and once', async () => {
     const log = vi.spyOn(console, 'error').mockImplementation(() => {});
     times = 0;
-    const id = await start(100, { path: '/echo?mark=dead', with: { onItemError: 'continue' } });
+    const id = await start(100, { path: '/echo?mark=wide-dead', with: { onItemError: 'continue' } });
     await vi.waitFor(() => expect(sent).toHaveLength(10));
     times = 1;
     const dead = sent.filter(({ run }) => run === id);
@@ -201,7 +204,7 @@ describe('messages', () => {
 
 describe('a cancellation', () => {
   it('in the middle ends the run, and what is still queued does nothing', async () => {
-    const id = await start(1_000, { path: '/delay/20?mark=cancel' });
+    const id = await start(1_000, { path: '/delay/20?mark=wide-cancel' });
     await vi.waitFor(async () => expect((await keysAt('cancel')).length).toBeGreaterThan(50), { timeout: 20_000 });
     expect(await cancelRun(env, id)).toMatchObject({ ok: true, value: { status: 'cancelled' } });
     const { length } = sent;
