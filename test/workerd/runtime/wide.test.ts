@@ -1,14 +1,19 @@
 /** Wide fan-outs end to end, through the queues of the runtime, to a receiver that keeps receipts. */
 
-import { abortAllDurableObjects, createMessageBatch, getQueueResult, runInDurableObject } from 'cloudflare:test';
-import { createExecutionContext } from 'cloudflare:test';
+import {
+  abortAllDurableObjects,
+  createExecutionContext,
+  createMessageBatch,
+  getQueueResult,
+  runInDurableObject,
+} from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { manage, publish, QUICK, upstream } from '../gateway/fixtures.ts';
 import worker from '../../../src/index.ts';
 import { objectOf } from '../../../src/runtime/accept.ts';
 import { cancelRun, readRun, sweepRuns } from '../../../src/runtime/runs.ts';
-import { consumeSteps } from '../../../src/runtime/steps-consumer.ts';
+import { consumeSteps, StepsWorker } from '../../../src/runtime/steps-consumer.ts';
 import type { StepsMessage } from '../../../src/runtime/steps-queue.ts';
 
 type Send = Queue<StepsMessage>['sendBatch'];
@@ -152,6 +157,22 @@ describe('messages', () => {
     await sweepRuns(env);
     expect(await ended(id)).toMatchObject({ status: 'succeeded', output: { count: 300, errors: [] } });
     expect((await keysAt('lost')).toSorted()).toEqual(keysOf(id, 300));
+  });
+
+  it('whose consumer fails after it has claimed are delivered again', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { work } = StepsWorker.prototype;
+    let failures = 0;
+    vi.spyOn(StepsWorker.prototype, 'work').mockImplementation(async function (this: StepsWorker, message, attempt) {
+      if (attempt > 1) return work.call(this, message, attempt);
+      await objectOf(env, message.run)?.claimItems({ ...message, attempt });
+      failures++;
+      throw new Error('the consumer crashed');
+    });
+    const id = await start(120, { path: '/echo?mark=wide-crashed' });
+    expect(await ended(id)).toMatchObject({ status: 'succeeded', output: { count: 120, errors: [] } });
+    expect(failures).toBe(sent.length);
+    expect((await keysAt('crashed')).toSorted()).toEqual(keysOf(id, 120));
   });
 
   it('that could not be worked on make their items fail, visibly and once', async () => {
