@@ -134,7 +134,9 @@ export function advance(drive: Drive): void {
     if (drive.items.size > 0) {
       for (const item of drive.items.values()) next = earlier(next, advanceItem(drive, item, advanceFrame));
     }
-    for (const wide of drive.wides.values()) next = earlier(next, advanceWide(drive, wide));
+    if (drive.wides.size > 0) {
+      for (const wide of drive.wides.values()) next = earlier(next, advanceWide(drive, wide));
+    }
     if (drive.stopping !== undefined && run.active === 0) run.fault ??= drive.stopping;
     const concluded = outcome(run);
     if (concluded === 'complete') complete(drive);

@@ -101,10 +101,11 @@ function inBatches(items: Params['in'], size: number | undefined): readonly unkn
 function startItems(drive: Drive, parent: Frame, step: StepPlan, fan: Fan): void {
   const { each } = step;
   if (each === undefined) return;
+  const of = { parent, step, each, fan, ended: end };
   while (fan.active < fan.concurrency && fan.next < fan.items.length) {
     if ((fan.stopped || isBlocked(drive, parent)) && !hasRecorded(drive, `${keyOf(parent, step)}/`)) break;
     const index = fan.next++;
-    if (fan.settled?.[index] !== 1) startItem(drive, { parent, step, each, fan, ended: end }, index, fan.items[index]);
+    if (fan.settled?.[index] !== 1) startItem(drive, of, index, fan.items[index]);
   }
 }
 

@@ -205,7 +205,9 @@ function send(drive: Drive, { key }: WideFan, due: readonly Range[]): void {
   drive.perform(() => {
     steps.send(messages).catch((thrown: unknown) => {
       console.error(`items of run ${run.start.id} could not be queued`, thrown);
-      for (const range of due) range.dueAt = Math.min(range.dueAt, host.now() + LIMITS.wideSendAgainMilliseconds);
+      // Some of them may be there all the same.
+      const unclaimed = due.filter(({ claim: held }) => held === undefined);
+      for (const range of unclaimed) range.dueAt = Math.min(range.dueAt, host.now() + LIMITS.wideSendAgainMilliseconds);
       drive.advance();
     });
   });

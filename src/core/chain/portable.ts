@@ -33,8 +33,8 @@ export function portabilityOf(steps: readonly StepPlan[], written: unknown, refe
     (pure || action.effect !== 'pure') &&
     timeoutMilliseconds <= LIMITS.wideStepLongestMilliseconds;
   const text = JSON.stringify(written);
-  // A context variable, a wildcard, a JSONPath or `$eval` may reach what it does not name.
-  const readsAnything = /\$(?![A-Za-z_])|\$eval|\*|%/.test(text);
+  // A context variable, a wildcard, a JSONPath, `$eval` or an escape may reach what it does not name in clear text.
+  const readsAnything = /\$(?![A-Za-z_])|\$eval|\*|%|\\u/.test(text);
   return {
     portable: steps.every(isMovable) && steps.some(({ action }) => action.effect !== 'pure'),
     once: steps.some(({ action, retries }) => action.effect === 'external' && !retries.declared),

@@ -1,24 +1,17 @@
 /** The wide fan-out: the run object's side and the consumer's, with a queue between them that the test plays. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { away, drive, failing, host, planOf, refused, type Answer, type DriveOptions, type Driven } from './support.ts';
+import { away, drive, failing, planOf, refused, type Answer } from './support.ts';
+import { echo, Wide } from './wide-support.ts';
 import type { Plan } from '../../../src/core/chain/plan.ts';
 import { carryOver } from '../../../src/core/engine/carry.ts';
-import type { StepEvent } from '../../../src/core/engine/journal.ts';
 import { recordOf } from '../../../src/core/engine/view.ts';
 import { fault, ok } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { stop } from '../../../src/runtime/drive.ts';
-import { inParts, runRange } from '../../../src/runtime/range.ts';
+import { inParts } from '../../../src/runtime/range.ts';
 import type { StepsMessage } from '../../../src/runtime/steps-queue.ts';
-import {
-  claimItems,
-  deliverItems,
-  giveUpItems,
-  type ClaimedItems,
-  type Delivered,
-  type Surroundings,
-} from '../../../src/runtime/wide.ts';
+import { giveUpItems, type Surroundings } from '../../../src/runtime/wide.ts';
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_000_000 }));
 afterEach(() => void vi.useRealTimers());
@@ -44,72 +37,6 @@ const over = (items: number, more: Fields = {}, act: Fields = {}, chain: Fields 
     chain,
   );
 
-interface Claimed {
-  readonly message: StepsMessage;
-  readonly around: Surroundings;
-  readonly claimed: ClaimedItems;
-}
-
-/** A run and the messages that its object has sent. */
-class Wide {
-  readonly plan: Plan;
-  readonly driven: Driven;
-  readonly sent: StepsMessage[] = [];
-  isDown = false;
-
-  constructor(plan: Plan, options: DriveOptions = {}) {
-    this.plan = plan;
-    const send = (messages: readonly StepsMessage[]): Promise<void> => {
-      if (this.isDown) return Promise.reject(new Error('the queue is down'));
-      this.sent.push(...messages);
-      return Promise.resolve();
-    };
-    this.driven = drive(plan, { answers: { 'list.act': echo }, ...options, steps: { send } });
-  }
-
-  get events(): StepEvent[] {
-    return this.driven.rows.flat();
-  }
-
-  get output(): unknown {
-    return this.driven.run.scope.steps['list'];
-  }
-
-  take(): StepsMessage {
-    const message = this.sent.shift();
-    if (message === undefined) throw new Error('nothing was sent');
-    return message;
-  }
-
-  claim(message: StepsMessage, attempt = 1): Claimed | undefined {
-    const text = claimItems(this.driven.drive, { ...message, attempt });
-    if (text === null) return undefined;
-    const [around, claimed] = JSON.parse(text) as [Surroundings, ClaimedItems];
-    return { message, around, claimed };
-  }
-
-  run({ around, claimed, message }: Claimed): ReturnType<typeof runRange> {
-    return runRange(around, claimed, { id: message.run, step: message.step, plan: this.plan, host, random: () => 0.5 });
-  }
-
-  deliver({ message, claimed }: Claimed, done: Omit<Delivered, 'more'>, more = false): boolean {
-    const part = JSON.parse(JSON.stringify({ ...done, more })) as Delivered;
-    return deliverItems(this.driven.drive, { ...message, epoch: claimed.epoch }, part);
-  }
-
-  async work(message: StepsMessage, attempt = 1): Promise<boolean> {
-    const claimed = this.claim(message, attempt);
-    if (claimed === undefined) return false;
-    const parts = inParts(await this.run(claimed));
-    return parts.every(({ more, ...part }) => this.deliver(claimed, part, more));
-  }
-
-  async workAll(): Promise<void> {
-    while (this.sent.length > 0) await this.work(this.take());
-  }
-}
-
-const echo: Answer = (_context, params) => ok((params as { value: unknown }).value);
 const unless =
   (bad: readonly number[]): Answer =>
   (context, params) =>
@@ -237,6 +164,8 @@ describe('a message', () => {
     const wide = new Wide(over(60));
     wide.take();
     await wide.workAll();
+    // Its run stays in memory meanwhile.
+    expect(wide.driven.drive.underWay.size).toBe(1);
     await pass(LIMITS.wideQueueMilliseconds - 1_000);
     expect(wide.sent).toEqual([]);
     await pass(2_000);
@@ -254,6 +183,18 @@ describe('a message', () => {
     await pass(LIMITS.wideSendAgainMilliseconds + 1);
     await wide.workAll();
     expect(wide.driven.run.status).toBe('succeeded');
+  });
+
+  it('that the queue has taken, though it said otherwise, stays with who has claimed it', async () => {
+    const wide = new Wide(over(60, {}, { use: 'act.external' }), { answers: { 'list.act': echo } }, true);
+    const begun = wide.claim(wide.take());
+    if (begun === undefined) throw new Error('nothing was given');
+    await pass(LIMITS.wideSendAgainMilliseconds + 1);
+    expect(wide.deliver(begun, await wide.run(begun))).toBe(true);
+    wide.isLying = false;
+    await pass(LIMITS.wideSendAgainMilliseconds + 1);
+    await wide.workAll();
+    expect(wide.output).toMatchObject({ results: listOf(60), errors: [] });
   });
 
   it('that comes twice is worked on once, whichever comes when', async () => {
@@ -375,6 +316,7 @@ describe('items that fail', () => {
     const wide = new Wide(over(60, { onItemError: 'continue' }, { retries }), { answers });
     for (let minute = 0; minute < 3; minute++) {
       await wide.workAll();
+      expect(wide.driven.drive.underWay.size).toBe(0);
       await pass(60_001);
     }
     expect(wide.driven.run.status).toBe('succeeded');
@@ -582,6 +524,8 @@ describe('after a restart', () => {
     await retried.workAll();
     expect(retried.driven.run.status).toBe('succeeded');
     expect(retried.driven.keys()).toEqual(['run_1:list.act:3', 'run_1:list.act:77']);
+    const other = over(200, { onItemError: 'collect', output: 'other' });
+    expect(carryOver(failed.events, collecting, other)).toEqual([]);
   });
 });
 
