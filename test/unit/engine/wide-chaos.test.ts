@@ -54,6 +54,7 @@ async function play(seed: number, use: string): Promise<{ effects: Map<string, n
   const answers = { 'list.act': act };
   const plan = planFor(use);
   let wide = new Wide(plan, { answers });
+  const receivedAt = Date.now();
   const disk: StepEvent[] = [];
   const queue: { message: StepsMessage; attempt: number }[] = [];
   const late: { claimed: Claimed; done: Awaited<ReturnType<Wide['run']>> }[] = [];
@@ -64,7 +65,7 @@ async function play(seed: number, use: string): Promise<{ effects: Map<string, n
     await vi.advanceTimersByTimeAsync(random() * (faulty ? 20_000 : 60_000));
     if (faulty && chance(0.05)) {
       disk.push(...wide.events);
-      wide = new Wide(plan, { answers, recorded: disk, receivedAt: 1_000_000 });
+      wide = new Wide(plan, { answers, recorded: disk, receivedAt });
     }
     const [delivery] = queue.splice(Math.floor(random() * queue.length), 1);
     if (faulty && late.length > 0 && chance(0.3)) {

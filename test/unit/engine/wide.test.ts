@@ -162,10 +162,10 @@ const wait = { use: 'flow.wait', with: { for: '1s' } };
 describe('a message', () => {
   it('that is lost is sent again when its lease has passed, and not before', async () => {
     const wide = new Wide(over(60));
-    wide.take();
-    await wide.workAll();
     // Its run stays in memory meanwhile.
     expect(wide.driven.drive.underWay.size).toBe(1);
+    wide.take();
+    await wide.workAll();
     await pass(LIMITS.wideQueueMilliseconds - 1_000);
     expect(wide.sent).toEqual([]);
     await pass(2_000);
