@@ -5,12 +5,12 @@
 
 import { WorkerEntrypoint } from 'cloudflare:workers';
 import { safeParse } from 'valibot';
-import { objectOf } from './accept.ts';
 import { loadPlan } from './configuration.ts';
 import { hostOf } from './host.ts';
 import { tellOutage } from './outages.ts';
 import { Providers } from './providers.ts';
 import { inParts, runRange } from './range.ts';
+import { objectOf } from './shards.ts';
 import { stepsMessage, type StepsMessage } from './steps-queue.ts';
 import type { ClaimedItems, Surroundings } from './wide.ts';
 import { LIMITS } from '../core/limits.ts';

@@ -11,8 +11,8 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { manage, publish, QUICK, upstream } from '../gateway/fixtures.ts';
 import worker from '../../../src/index.ts';
-import { objectOf } from '../../../src/runtime/accept.ts';
 import { cancelRun, readRun, sweepRuns } from '../../../src/runtime/runs.ts';
+import { objectOf } from '../../../src/runtime/shards.ts';
 import { consumeSteps, StepsWorker } from '../../../src/runtime/steps-consumer.ts';
 import type { StepsMessage } from '../../../src/runtime/steps-queue.ts';
 
