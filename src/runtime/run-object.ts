@@ -354,40 +354,34 @@ export class RunObject extends DurableObject<Env> {
     if (drive !== undefined) deliver(drive, step, outcome);
   }
 
-  /** Gives items of a `flow.each` to a consumer; see {@link claimItems}. */
-  async claimItems(request: ClaimRequest): Promise<string | null> {
-    const drive = await this.#openForItems(request.run);
-    return drive === undefined ? null : claimItems(drive, request);
+  /** Gives items of a `flow.each` to a consumer; see `wide.ts`. */
+  claimItems(request: ClaimRequest): Promise<string | null> {
+    return this.#withRun(request.run, null, (drive) => claimItems(drive, request));
   }
 
   /** Resolves when what came of them is written; false where nobody wants it. */
-  async deliverItems(claim: ItemsClaim, delivered: string): Promise<boolean> {
-    const drive = await this.#openForItems(claim.run);
-    const take = (to: Live): boolean => deliverItems(to, claim, JSON.parse(delivered) as Delivered);
-    return drive !== undefined && this.#inTurn(drive, take);
+  deliverItems(claim: ItemsClaim, delivered: string): Promise<boolean> {
+    return this.#withRun(claim.run, false, (drive) => deliverItems(drive, claim, JSON.parse(delivered) as Delivered));
   }
 
   /** Settles items as failed whose message could not be worked on. */
-  async giveUpItems(message: StepsMessage): Promise<boolean> {
-    const drive = await this.#openForItems(message.run);
-    return drive !== undefined && this.#inTurn(drive, (from) => giveUpItems(from, message));
+  giveUpItems(message: StepsMessage): Promise<boolean> {
+    return this.#withRun(message.run, false, (drive) => giveUpItems(drive, message));
   }
 
-  async #openForItems(id: string): Promise<Live | undefined> {
+  /** @param ended what is returned for a run that has ended, or that nobody knows */
+  async #withRun<T>(id: string, ended: T, work: (drive: Live) => T): Promise<T> {
     const drive = await this.#open(id);
-    if (drive !== undefined) return drive;
-    const row = this.#store.read(id);
-    if (row !== undefined && row.endedAt === undefined)
-      throw new Error(`the run ${id} cannot be opened now; try again`);
-    return undefined;
-  }
-
-  async #inTurn(drive: Live, work: (drive: Live) => boolean): Promise<boolean> {
-    let done = false;
+    if (drive === undefined) {
+      const row = this.#store.read(id);
+      if (row !== undefined && row.endedAt === undefined) throw new Error(`${id} cannot be opened now; try again`);
+      return ended;
+    }
+    let result = ended;
     let failure: unknown;
-    await this.#turns.do(() => (failure = this.#attempt(drive.run.start.id, () => (done = work(drive)))));
+    await this.#turns.do(() => (failure = this.#attempt(id, () => (result = work(drive)))));
     if (failure !== undefined) throw failure;
-    return done;
+    return result;
   }
 
   /** Called each minute and at start: takes up what a lost alarm or a lost isolate left behind. */
