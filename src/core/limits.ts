@@ -31,6 +31,8 @@ export const LIMITS = {
   wideWaitMilliseconds: 5_000,
   /** After which sending is tried again where the queue did not take a message. */
   wideSendAgainMilliseconds: 5_000,
+  /** Results that a consumer holds before it delivers them; an isolate has 128 MB for several messages. */
+  wideHeldCharacters: 4 * 1024 * 1024,
   /** Results that are delivered in one call and one row: a row takes 2 MB, a character up to three bytes. */
   wideDeliveryCharacters: 512 * 1024,
   /** Messages of one call of the queue; the platform takes 100. */

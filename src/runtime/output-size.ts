@@ -1,12 +1,16 @@
-/** Whether what an item of a wide fan-out gives can be stored: it shares a row with others. */
+/** Whether what comes of a step or an item in a consumer of the `steps` queue can be handed to its run. */
 
 import { fits } from './blobs.ts';
 import { fault, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 
-/** A fault where an output outgrows a row of the journal. */
-export function checkOutput(output: unknown): Fault | undefined {
-  const limit = LIMITS.rowOutputBytes;
-  if (fits(JSON.stringify(output ?? null), limit)) return undefined;
-  return fault('step.output-too-large', `The output is too large as JSON; of an item, up to ${limit} bytes are kept.`);
-}
+export const fitsRow = (json: string): boolean => fits(json, LIMITS.rowOutputBytes);
+
+export const TOO_LARGE: Fault = fault(
+  'step.output-too-large',
+  `The output is too large as JSON; of an item of a wide fan-out, up to ${LIMITS.rowOutputBytes} bytes are kept.`,
+);
+
+/** A fault where not even the other steps of the item get the output; nothing but the item's own goes into a row. */
+export const checkStep = (output: unknown): Fault | undefined =>
+  fits(JSON.stringify(output ?? null), LIMITS.stepOutputBytes) ? undefined : TOO_LARGE;

@@ -7,7 +7,7 @@ import type { ActionHost } from './action-context.ts';
 import { createDrive, type Drive } from './drive.ts';
 import { startItem, type Item } from './fan-out.ts';
 import { itemError, STOPPED } from './items.ts';
-import { checkOutput } from './output-size.ts';
+import { checkStep, fitsRow, TOO_LARGE } from './output-size.ts';
 import type { Providers } from './providers.ts';
 import type { ClaimedItems, Delivered, Surroundings } from './wide.ts';
 import type { Plan } from '../core/chain/plan.ts';
@@ -42,6 +42,8 @@ class RangeRun {
   /** Of items that did not succeed, and of those only, what is new. */
   readonly #events: StepEvent[] = [];
   readonly #beginsUntil: number;
+  /** Of its results. */
+  #characters = 0;
   #resolve: ((result: Result) => void) | undefined;
 
   constructor(around: Surroundings, claimed: ClaimedItems, options: RangeOptions, resolve: (result: Result) => void) {
@@ -63,7 +65,7 @@ class RangeRun {
       run,
       host,
       random,
-      journal: { record: (event) => void this.#events.push(event), flush: () => {}, end: () => {}, check: checkOutput },
+      journal: { record: (event) => void this.#events.push(event), flush: () => {}, end: () => {}, check: checkStep },
       recorded: claimed.events.length === 0 ? undefined : byStep(claimed.events),
       deadline: around.deadline,
       gather: undefined,
@@ -114,23 +116,24 @@ class RangeRun {
   }
 
   #settled(item: Item, failure: Fault | undefined, output: unknown): void {
-    const { fan, each } = item;
-    const { index } = item;
+    const { fan, index } = item;
     this.#drive.items.delete(item.frame);
     fan.active--;
     this.#drive.again = true;
     if (failure === STOPPED) return;
-    const isChecked = each.output === undefined && each.steps.length === 1;
-    const unfit = failure ?? (isChecked ? undefined : checkOutput(output));
+    const json = JSON.stringify(output ?? null);
+    const unfit = failure ?? (fitsRow(json) ? undefined : TOO_LARGE);
     if (unfit !== undefined) {
       if (fan.onItemError === 'stop') fan.stopped = true;
-      const error = itemError(unfit);
-      const { code, message } = error;
+      const { data, ...error } = itemError(unfit);
       // What an upstream said may be long; its row is not.
-      this.#results.push({ index, error: checkOutput(error.data) === undefined ? error : { code, message } });
+      const isKept = data !== undefined && fitsRow(JSON.stringify(data));
+      this.#results.push({ index, error: isKept ? { ...error, data } : error });
       return;
     }
     this.#results.push({ index, output: output ?? null });
+    this.#characters += json.length;
+    if (this.#characters > LIMITS.wideHeldCharacters) this.#drive.paused = true;
     // Its output says it all.
     const own = this.#events.filter(({ step }) => !String(step).startsWith(item.frame.prefix));
     this.#events.splice(0, this.#events.length, ...own);
@@ -152,7 +155,9 @@ class RangeRun {
     this.#resolve = undefined;
     const now = drive.host.now();
     const againAt = this.#items.length > 0 ? now : Math.max(now, Math.min(...[...drive.items.keys()].map(nextOf)));
-    resolve?.({ results: this.#results, events: this.#events, againAt });
+    // A step whose output no row can hold is one whose result is not known.
+    const events = this.#events.filter((event) => fitsRow(JSON.stringify(event)));
+    resolve?.({ results: this.#results, events, againAt });
   }
 }
 

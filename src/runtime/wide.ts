@@ -52,6 +52,8 @@ export interface WideFan extends Opening {
   readonly hold: { giveUp(): void };
   /** As JSON text, what all claims are told. */
   told: string | undefined;
+  /** Of the outputs so far, as JSON. */
+  characters: number;
 }
 
 /** What a consumer asks the run object for. */
@@ -118,6 +120,7 @@ export function openWide(drive: Drive, opening: Opening, size: number, events: r
     begun: new Map(),
     hold: { giveUp: () => void drive.wides.delete(key) },
     told: undefined,
+    characters: 0,
   };
   for (const event of events) take(wide, event);
   if (drive.steps === undefined) {
@@ -135,7 +138,7 @@ export function openWide(drive: Drive, opening: Opening, size: number, events: r
 function take(wide: WideFan, event: StepEvent): void {
   const { ranges } = wide;
   if (event.type === 'items') {
-    for (const result of event.results) settleAs(wide, result);
+    for (const result of bounded(wide, event.results)) settleAs(wide, result);
     const range = ranges.open.get(event.first);
     if (range !== undefined && event.more !== true) ranges.open.delete(event.first);
   }
@@ -310,7 +313,8 @@ export function deliverItems(
   const range = wide && claimedBy(wide.ranges, first, epoch);
   if (wide === undefined || range === undefined || drive.run.status !== 'running') return false;
   const isOwn = (index: number): boolean => index >= first && index < first + range.count;
-  const news = results.filter(({ index }) => isOwn(index) && wide.ranges.settled[index] === 0);
+  const isNew = ({ index }: ItemResult): boolean => isOwn(index) && wide.ranges.settled[index] === 0;
+  const news = bounded(wide, results.filter(isNew));
   for (const event of events) drive.journal?.record(event);
   if (news.length > 0 || wide.ranges.once) {
     const at = drive.host.now();
@@ -321,6 +325,23 @@ export function deliverItems(
   for (const [key, own] of byStep(events)) keepBegun(wide, String(key), own);
   drive.advance();
   return true;
+}
+
+const TOO_MUCH = itemError(
+  fault(
+    'step.output-too-large',
+    `The outputs of the items are too large together; they may have ${LIMITS.runOutputsBytes} characters as JSON. ` +
+      'Give them an `output` with what is needed of each.',
+  ),
+);
+
+/** All outputs are in memory while the run is: items fail whose outputs are too much for that. */
+function bounded(wide: WideFan, results: readonly ItemResult[]): ItemResult[] {
+  return results.map((result) => {
+    if (!('output' in result)) return result;
+    wide.characters += JSON.stringify(result.output).length;
+    return wide.characters > LIMITS.runOutputsBytes ? { index: result.index, error: TOO_MUCH } : result;
+  });
 }
 
 function keepBegun({ key, begun, ranges }: WideFan, step: string, events: readonly StepEvent[]): void {

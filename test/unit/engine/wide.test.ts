@@ -345,10 +345,51 @@ describe('items that fail', () => {
 
   it('because their outputs are too large fail by name', async () => {
     const wide = new Wide(over(60, { onItemError: 'continue' }), {
-      answers: { 'list.act': () => ok('x'.repeat(LIMITS.stepOutputBytes)) },
+      answers: { 'list.act': () => ok('x'.repeat(LIMITS.rowOutputBytes)) },
     });
     await wide.workAll();
     expect(wide.output).toMatchObject({ errors: listOf(60).map(() => ({ error: { code: 'step.output-too-large' } })) });
+  });
+});
+
+describe('outputs', () => {
+  it('that are large are at the hands of the other steps of their item, whose own need not be', async () => {
+    const large = 'x'.repeat(2 * LIMITS.rowOutputBytes);
+    const wide = new Wide(over(60, { output: '{{ $length(steps.act) }}' }), {
+      answers: { 'list.act': () => ok(large) },
+    });
+    await wide.workAll();
+    expect(wide.output).toMatchObject({ results: listOf(60).map(() => large.length) });
+  });
+
+  it('that no row can hold are made again, under the same key, where their item is handed back', async () => {
+    const retries = { limit: 1, delay: '1m', backoff: 'constant', jitter: false };
+    const steps = {
+      a: { use: 'act.keyed' },
+      b: { use: 'act.keyed', with: { value: '{{ item }}' }, after: ['a'], retries },
+    };
+    const answers = { 'list.a': () => ok('x'.repeat(2 * LIMITS.rowOutputBytes)), 'list.b': failing(1) };
+    const wide = new Wide(over(60, { steps, output: '{{ item }}' }), { answers });
+    await wide.workAll();
+    await pass(60_001);
+    await wide.workAll();
+    expect(wide.driven.run.status).toBe('succeeded');
+    expect(wide.driven.keys().filter((key) => key === 'run_1:list.a:0')).toHaveLength(2);
+    expect(wide.driven.called()).toHaveLength(122);
+  });
+
+  it('that are too large together fail by name, and are never held together', async () => {
+    const large = 'x'.repeat(LIMITS.rowOutputBytes - 10);
+    const wide = new Wide(over(60, { onItemError: 'continue' }), { answers: { 'list.act': () => ok(large) } });
+    const claimed = wide.claim(wide.take());
+    if (claimed === undefined) throw new Error('nothing was given');
+    const done = await wide.run(claimed);
+    expect(done.results.length).toBeLessThanOrEqual(LIMITS.wideHeldCharacters / large.length + LIMITS.concurrentSteps);
+    wide.deliver(claimed, done);
+    await wide.workAll();
+    const { errors } = wide.output as { errors: { error: { code: string } }[] };
+    expect(errors).toHaveLength(60 - Math.floor(LIMITS.runOutputsBytes / large.length));
+    expect(new Set(errors.map(({ error }) => error.code))).toEqual(new Set(['step.output-too-large']));
   });
 });
 
