@@ -120,7 +120,7 @@ describe('a durable run', () => {
       await saveSummaries(env);
     };
     const archived = async (): Promise<void> => {
-      for (const object of objects) {
+      for (const object of await objectsOf(env)) {
         await runInDurableObject(object, (_object, { storage }) => {
           // An hour passes.
           storage.sql.exec('update runs set ended_at = ended_at - 7200000');
