@@ -2,8 +2,9 @@
  * What a million runs of five effects cost, started by HTTP and awaited: counted in the running gateway, times
  * the list prices; beside it the same run elsewhere, by what is documented to be billed there.
  *
- * Counted are runs under load, whose object is always awake, and one that comes alone, whose object wakes for
- * it and whose alarm fires behind it; each from its request to its deletion when its retention is over.
+ * Counted are runs under load, whose object is always awake and archives others meanwhile, and one that comes
+ * alone, whose object wakes for it and whose alarm fires behind it; each from its request to the deletion of
+ * what is left of it when its retention is over.
  */
 
 import { mkdirSync, rmSync } from 'node:fs';
@@ -15,14 +16,19 @@ import { load } from './support/load.ts';
 import type { Usage } from './support/meter.ts';
 import { billOf, rivalsOf, tellCost } from './support/bill.ts';
 import { makeDirectory, measure, startBenchWorker, startUpstream, type Round } from './support/sides.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import { call } from '../scripts/launcher/api.ts';
 import { buildWorker, type Build } from '../scripts/launcher/build.ts';
 import { migrate } from '../scripts/launcher/migrate.ts';
 import { readBindings, type RunningWorker } from '../scripts/launcher/worker.ts';
 
 const EFFECTS = 5;
-/** Enough for several of the batches in which D1 is told of them. */
-const RUNS = 1_000;
+/** Before the first is archived. */
+const FIRST_RUNS = 400;
+/** Until rows of archived runs are there for new ones. */
+const WARM_RUNS = 2_500;
+/** Enough for several of the batches in which they are archived. */
+const RUNS = 3_000;
 const CONNECTIONS = 32;
 const PATH = '/bench/cost';
 const VARIABLES = {
@@ -64,15 +70,24 @@ export async function cost(): Promise<void> {
     const stateDirectory = join(directory, 'state');
     mkdirSync(stateDirectory);
     await migrate(stateDirectory, databaseId(production), join(ROOT, 'migrations'));
-    const { alone, loaded } = await using(start(metered), async (worker) => {
+    const { alone, bytes, loaded } = await using(start(metered), async (worker) => {
       await call(apiOf(worker), 'PUT', '/chains/bench-cost', chainOf(upstream.url));
       // Gives the object its tables, so that the first run is one as any other.
       await worker.runScheduled();
-      return { alone: await countAlone(worker), loaded: await countLoaded(worker) };
+      const alone = await countAlone(worker);
+      const bytes = await countDuring(worker, FIRST_RUNS, () => runMany(worker, FIRST_RUNS));
+      await runMany(worker, WARM_RUNS);
+      return { alone, bytes, loaded: await countDuring(worker, RUNS, () => runMany(worker, RUNS)) };
     });
     const deleted = await using(start(metered, { TIDEGATE_RETENTION_DAYS: RETENTION_DAYS }), countDeleted);
     const speed = await using(start(production), measureSpeed);
-    const common = { deleted, bytes: loaded, cpuMilliseconds: speed.cpuMicroseconds / 1000 };
+    const common = {
+      deleted,
+      bytes,
+      archived: loaded,
+      objectMilliseconds: LIMITS.archiveMilliseconds,
+      cpuMilliseconds: speed.cpuMicroseconds / 1000,
+    };
     // An object that never sleeps is awake so long for each.
     const awakeMilliseconds = 1000 / speed.many.perSecond;
     tellCost(
@@ -145,18 +160,13 @@ const countAlone = (worker: RunningWorker): Promise<Usage> => {
   return countDuring(worker, 1, () => runOnce(worker), alarmRan);
 };
 
-const countLoaded = async (worker: RunningWorker): Promise<Usage> => {
-  await countDuring(worker, 1, () => runMany(worker, CONNECTIONS));
-  return countDuring(worker, RUNS, () => runMany(worker, RUNS));
-};
-
-/** The rows that go when the retention of all runs is over, for each of them. */
+/** What is done when the retention of all runs is over, for each of them. */
 async function countDeleted(worker: RunningWorker): Promise<Usage> {
   const list = async (): Promise<number> =>
     (await call<{ items: unknown[] }>(apiOf(worker), 'GET', '/runs?chain=bench-cost&limit=1')).items.length;
   // Brings D1 up to date first, so that nothing is told of a run that is gone.
   if ((await list()) === 0) throw new Error('There is no run to delete.');
-  const runs = 1 + CONNECTIONS + RUNS;
+  const runs = 1 + FIRST_RUNS + WARM_RUNS + RUNS;
   return countDuring(worker, runs, async () => {
     for (let sweep = 0; (await list()) > 0; sweep++) {
       if (sweep > runs) throw new Error('The runs are not deleted.');

@@ -8,31 +8,39 @@ const OBJECT_GIGABYTES = 0.128;
 const BYTES_PER_GIGABYTE = 1e9;
 
 interface Counted {
+  /** Its rows in the object are those of a run that is gone, or become those of another. */
   readonly used: Usage;
+  /** When its retention is over. */
   readonly deleted: Usage;
-  /** Whose growth of the databases is taken: they grow by the page. */
+  /** While nothing was archived yet, so that the databases grew. */
   readonly bytes: Usage;
+  /** While ended runs were archived all the time. */
+  readonly archived: Usage;
+  /** From the end of a run until it leaves its object. */
+  readonly objectMilliseconds: number;
   readonly cpuMilliseconds: number;
 }
 
-/** Runs are kept for 30 days, so a byte of one is a byte-month. */
-export const billOf = ({ used, deleted, bytes, cpuMilliseconds }: Counted): Bill => ({
+const MONTH_MILLISECONDS = 30 * 24 * 3_600_000;
+
+/** Runs are kept for 30 days, so a byte of one in D1 or R2 is a byte-month. */
+export const billOf = ({ used, deleted, bytes, archived, objectMilliseconds, cpuMilliseconds }: Counted): Bill => ({
   workerRequests: used.workerRequests,
   cpuMilliseconds,
   objectRequests: used.objectRequests + used.alarmsRun,
   objectGigabyteSeconds: (OBJECT_GIGABYTES * used.awakeMilliseconds) / 1000,
   objectRowsWritten: used.objectRowsWritten,
   alarmsSet: used.alarmsSet,
-  objectRowsDeleted: deleted.objectRowsWritten,
-  objectRowsRead: used.objectRowsRead + deleted.objectRowsRead,
-  objectGigabyteMonths: bytes.objectBytes / BYTES_PER_GIGABYTE,
+  objectRowsRead: used.objectRowsRead,
+  objectGigabyteMonths: ((bytes.objectBytes / BYTES_PER_GIGABYTE) * objectMilliseconds) / MONTH_MILLISECONDS,
   d1RowsWritten: used.d1RowsWritten,
   d1RowsDeleted: deleted.d1RowsWritten,
   d1RowsRead: used.d1RowsRead + deleted.d1RowsRead,
   d1GigabyteMonths: bytes.d1Bytes / BYTES_PER_GIGABYTE,
-  queueOperations: used.queueOperations + deleted.queueOperations,
-  r2Writes: used.r2Writes + deleted.r2Writes,
-  r2Reads: used.r2Reads + deleted.r2Reads,
+  queueOperations: used.queueOperations,
+  r2Writes: archived.r2Writes,
+  r2Reads: used.r2Reads,
+  r2GigabyteMonths: archived.r2Bytes / BYTES_PER_GIGABYTE,
 });
 
 /** An empty SQLite database of an object, by Cloudflare's documentation; an instance of Workflows has one. */
@@ -70,13 +78,7 @@ export function rivalsOf(
   };
 }
 
-const ROWS: readonly Meter[] = [
-  'objectRowsWritten',
-  'alarmsSet',
-  'objectRowsDeleted',
-  'd1RowsWritten',
-  'd1RowsDeleted',
-];
+const ROWS: readonly Meter[] = ['objectRowsWritten', 'alarmsSet', 'd1RowsWritten', 'd1RowsDeleted'];
 
 const amount = (units: number): string =>
   units === 0 ? '0' : units >= 0.001 ? units.toFixed(3) : units.toExponential(1);

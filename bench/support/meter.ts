@@ -4,7 +4,7 @@
  *
  * Accepted weakness: it counts for the whole isolate, so the object is also called awake while the Worker in
  * front of it waits for D1; a D1 statement that writes by `first()` or `raw()` would be missed, since these
- * hand out no meta; what R2 stores is not weighed, only its operations.
+ * hand out no meta.
  */
 
 const counts = {
@@ -19,6 +19,7 @@ const counts = {
   queueOperations: 0,
   r2Writes: 0,
   r2Reads: 0,
+  r2Bytes: 0,
 };
 type Counter = keyof typeof counts;
 
@@ -101,6 +102,11 @@ const noteD1: Note = ({ result }) => {
   }
 };
 
+const notePut: Note = ({ result }) => {
+  count('r2Writes');
+  count('r2Bytes', (result as R2Object).size);
+};
+
 /** By the name of the class: which methods are billed. */
 const BILLED: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
   SqlStorage: { exec: noteSql },
@@ -109,7 +115,7 @@ const BILLED: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
   D1PreparedStatement: { run: noteD1, all: noteD1 },
   WorkerQueue: { send: counting('queueOperations', QUEUE_OPERATIONS), sendBatch: queuedBatch },
   R2Bucket: {
-    put: counting('r2Writes'),
+    put: notePut,
     list: counting('r2Writes'),
     createMultipartUpload: counting('r2Writes'),
     get: counting('r2Reads'),

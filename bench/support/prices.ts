@@ -23,7 +23,6 @@ export const PRICES = {
   objectRowsWritten: perMillion('object rows written', 1),
   /** Each is billed as a row written. */
   alarmsSet: perMillion('alarms set', 1),
-  objectRowsDeleted: perMillion('object rows deleted', 1),
   objectRowsRead: perMillion('object rows read', 0.001),
   objectGigabyteMonths: each('object GB-months', 0.2),
   d1RowsWritten: perMillion('D1 rows written', 1),
@@ -33,6 +32,7 @@ export const PRICES = {
   queueOperations: perMillion('queue operations', 0.4),
   r2Writes: perMillion('R2 writes', 4.5),
   r2Reads: perMillion('R2 reads', 0.36),
+  r2GigabyteMonths: each('R2 GB-months', 0.015),
   /** 0.80 for each 100,000; attempts after the first are not counted. */
   workflowSteps: perMillion('Workflows steps', 8),
   workflowGigabyteMonths: each('Workflows GB-months', 0.2),
