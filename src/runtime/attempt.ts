@@ -79,6 +79,7 @@ class LiveAttempt implements Attempt {
   #call: ProviderCall | undefined;
   #controller: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #over = false;
 
   constructor(drive: Drive, frame: Frame, step: StepPlan, call: ProviderCall | undefined) {
     this.run = drive.run;
@@ -101,6 +102,8 @@ class LiveAttempt implements Attempt {
   go(outcome: MaybePromise<Outcome>): void {
     if (outcome instanceof Promise) this.#await(outcome);
     else if (outcome.kind === 'ready') {
+      // It was given up while it waited for its turn to write.
+      if (this.#over) return;
       const { frame, step } = this;
       this.#drive.journal?.record({ type: 'started', step: keyOf(frame, step), at: this.#startedAt });
       this.#drive.perform(() => this.go(outcome.perform()));
@@ -110,7 +113,10 @@ class LiveAttempt implements Attempt {
   #await(outcome: Promise<Outcome>): void {
     const drive = this.#drive;
     if (this.#timer === undefined) {
-      const timeLeft = Math.min(this.step.timeoutMilliseconds, drive.deadline - this.#startedAt);
+      // What undoes a run, or must be known to undo it, is not bound by the time that the run had.
+      const isEnding = drive.stopping !== undefined || drive.run.fault !== undefined;
+      const deadline = isEnding ? Infinity : drive.deadline;
+      const timeLeft = Math.min(this.step.timeoutMilliseconds, deadline - this.#startedAt);
       this.#timer = setTimeout(() => this.giveUp(timeoutFault(this.step)), timeLeft);
       drive.underWay.add(this);
     }
@@ -124,6 +130,7 @@ class LiveAttempt implements Attempt {
 
   #end(outcome: Outcome): void {
     const drive = this.#drive;
+    this.#over = true;
     if (this.#timer !== undefined) {
       clearTimeout(this.#timer);
       drive.underWay.delete(this);

@@ -14,7 +14,7 @@ import { advanceWide, concludeWide, type WideFan } from './wide.ts';
 import type { StepsQueue } from './steps-queue.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { end, isPassedBy, isTimeUp, outcome, skip, takeReady, wake } from '../core/engine/engine.ts';
-import type { StepEvent, StepKey } from '../core/engine/journal.ts';
+import { keyOf, type StepEvent, type StepKey } from '../core/engine/journal.ts';
 import type { Frame, RunState, Wait } from '../core/engine/state.ts';
 import { fault, faultOf, type ErrorCode, type Fault } from '../core/errors.ts';
 
@@ -137,10 +137,11 @@ export function advance(drive: Drive): void {
     if (drive.wides.size > 0) {
       for (const wide of drive.wides.values()) next = earlier(next, advanceWide(drive, wide));
     }
-    if (drive.stopping !== undefined && run.active === 0) run.fault ??= drive.stopping;
+    // Whoever stopped it was told so, whatever failed meanwhile.
+    if (drive.stopping !== undefined && run.active === 0) run.fault = drive.stopping;
     const concluded = outcome(run);
     if (concluded === 'complete') complete(drive);
-    else if (concluded === 'failed') next = compensate(drive, advanceFrame, fail) ?? next;
+    else if (concluded === 'failed' && !holdsUndoing(drive)) next = compensate(drive, advanceFrame, fail) ?? next;
     performAll(drive);
   } while (drive.again && run.status === 'running');
   drive.advancing = false;
@@ -148,8 +149,16 @@ export function advance(drive: Drive): void {
   journal?.flush();
   if (run.status !== 'running') return;
   if (drive.paused && drive.underWay.size === 0) drive.sleep(drive, Infinity);
-  else if (next !== undefined) drive.sleep(drive, run.fault === undefined ? Math.min(next, drive.deadline) : next);
+  else if (next !== undefined) {
+    // One that is ending anyway has no deadline to wake for.
+    const isEnding = run.fault !== undefined || drive.stopping !== undefined;
+    drive.sleep(drive, isEnding ? next : Math.min(next, drive.deadline));
+  }
 }
+
+/** While a run is paused, attempts that a restart interrupted are not known yet, and may have to be undone too. */
+const holdsUndoing = ({ paused, compensation, run }: Drive): boolean =>
+  paused && compensation === undefined && run.plan.undoes;
 
 function performAll(drive: Drive): void {
   if (drive.effects.length === 0) return;
@@ -180,7 +189,7 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
     else if (isPassedBy(frame, step)) skip(frame, step);
     else if (replay(drive, frame, step)) continue;
     else if (replaying && isLeftOut(frame, step)) skip(frame, step);
-    else if (drive.paused && !(replaying && step.pure)) (held ??= []).push(step.index);
+    else if (drive.paused && !(replaying && isToldAgain(drive, frame, step))) (held ??= []).push(step.index);
     else if (mayStart(drive, frame, step, replaying)) start(drive, frame, step);
   }
   if (held !== undefined) frame.ready.push(...held);
@@ -192,9 +201,13 @@ function advanceFrame(drive: Drive, frame: Frame): number | undefined {
  * restart interrupted is repeated where it can be undone, since it may have taken effect.
  */
 function mayStart(drive: Drive, frame: Frame, step: StepPlan, replaying: boolean): boolean {
-  if (!isBlocked(drive, frame) || (replaying && step.pure)) return true;
+  if (!isBlocked(drive, frame) || (replaying && isToldAgain(drive, frame, step))) return true;
   return step.undo !== undefined && frame.steps[step.index]?.attempts.at(-1)?.fault?.code === 'step.interrupted';
 }
+
+/** Whether it begins nothing that was not there before the restart: it is computed, or its items are recorded. */
+const isToldAgain = (drive: Drive, frame: Frame, step: StepPlan): boolean =>
+  step.pure || drive.recorded?.get(keyOf(frame, step))?.[0]?.type === 'opened';
 
 /** By its `if`, which no journal holds where it can be told again. */
 function isLeftOut(frame: Frame, { if: condition, pure }: StepPlan): boolean {

@@ -183,7 +183,8 @@ function end(drive: Drive, item: Item, failure: Fault | undefined, output: unkno
   drive.items.delete(frame);
   fan.active--;
   if (failure === undefined) fan.results[index] = output ?? null;
-  else if (failure !== STOPPED) {
+  else if (failure === STOPPED) fan.cut = true;
+  else {
     fan.errors.push({ index, error: itemError(failure) });
     if (fan.onItemError === 'stop') fan.stopped = true;
   }

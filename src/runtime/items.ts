@@ -17,7 +17,7 @@ export const itemError = ({ code, message, data }: Fault): ItemError => ({
 export function concluded(step: StepPlan, fan: Fan, stopped: Fault | undefined): Outcome {
   const errors = fan.errors.toSorted((a, b) => a.index - b.index);
   const [first] = fan.errors;
-  const unfinished = fan.stopped || fan.next < fan.items.length;
+  const unfinished = fan.stopped || fan.cut === true || fan.next < fan.items.length;
   if (stopped !== undefined && unfinished && first === undefined) return { kind: 'failed', fault: stopped };
   if (first !== undefined && fan.onItemError !== 'continue') {
     const message = `${step.path}: ${errors.length} of ${fan.items.length} items failed; item ${first.index}: ${first.error.message}`;

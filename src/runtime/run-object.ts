@@ -39,11 +39,11 @@ import { Waiters } from './waiters.ts';
 import { deliver } from './waits.ts';
 import { stepsQueue, type StepsMessage } from './steps-queue.ts';
 import { claimItems, deliverItems, giveUpItems, type ClaimRequest, type Delivered, type ItemsClaim } from './wide.ts';
-import type { Plan, StepPlan } from '../core/chain/plan.ts';
+import type { Plan } from '../core/chain/plan.ts';
 import { createRun } from '../core/engine/engine.ts';
 import { byStep, type StepEvent, type StepKey } from '../core/engine/journal.ts';
 import type { RunRecord, RunSummary } from '../core/engine/record.ts';
-import type { RunStart, RunState, Wait } from '../core/engine/state.ts';
+import type { Frame, RunStart, Wait } from '../core/engine/state.ts';
 import { recordOf, summaryOf } from '../core/engine/view.ts';
 import { fault, faultOf } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -59,8 +59,6 @@ interface Live extends Drive {
   readonly parent: Parent | undefined;
   /** When it is to go on, where it waits; `Infinity` while it is paused. */
   sleepsUntil: number;
-  /** What its row says of that. */
-  wakeOnDisk: number;
   /** Somebody has opened it and may have something for it. */
   held: boolean;
 }
@@ -277,14 +275,15 @@ export class RunObject extends DurableObject<Env> {
     const live = this.#live.get(id);
     if (live !== undefined) stop(live, reason);
     this.#flow.cancel(id, reason);
-    const drive = live ?? (await this.#open(id, (opened) => stop(opened, reason)));
-    if (drive !== undefined) {
-      // Another may have opened it meanwhile, and driven it on.
-      if (drive.stopping === undefined) stop(drive, reason);
-      return drive.run.status === 'cancelled' || (drive.stopping ?? drive.stopsOnceRestored) ? 'cancelled' : 'ended';
-    }
-    if (this.#store.read(id)?.endedAt === undefined) throw new Error(`the run ${id} cannot be opened now; try again`);
-    return 'ended';
+    const drive = live ?? (await this.#reach(id, (opened) => stop(opened, reason)));
+    if (drive === undefined) return 'ended';
+    // Another may have opened it meanwhile, and driven it on.
+    if (drive.stopping === undefined) stop(drive, reason);
+    if (drive.stopsOnceRestored !== undefined) await computed(drive);
+    if (!drive.paused) this.#store.setPaused(id, false);
+    // One that is out of time ends as failed, once it is undone.
+    const stops = (drive.stopping ?? drive.stopsOnceRestored)?.code === reason.code;
+    return stops || drive.run.status === 'cancelled' ? 'cancelled' : 'ended';
   }
 
   /** How a run began and what its journal holds; for a run that is to be repeated. */
@@ -306,7 +305,7 @@ export class RunObject extends DurableObject<Env> {
       this.#store.setPaused(id, true);
       return true;
     }
-    const drive = await this.#open(id, (opened) => (opened.paused = true));
+    const drive = await this.#reach(id, (opened) => (opened.paused = true));
     if (drive === undefined) return false;
     drive.paused = true;
     this.#store.setPaused(id, true);
@@ -319,32 +318,35 @@ export class RunObject extends DurableObject<Env> {
       this.#store.setPaused(id, false);
       return true;
     }
-    const drive = await this.#open(id);
+    const drive = await this.#reach(id);
     if (drive === undefined) return false;
-    if (drive.paused) {
-      drive.paused = false;
-      this.#store.setPaused(id, false);
-      drive.advance();
-    }
+    drive.paused = false;
+    this.#store.setPaused(id, false);
+    drive.advance();
     return true;
   }
 
   /** Gives an event to the runs that wait for it; returns how many did. */
   async deliverEvent(event: string, key: string | undefined, data: unknown): Promise<number> {
     let delivered = 0;
+    let failure: unknown;
     for (const { run, step } of this.#store.waitsFor(event, key)) {
-      const drive = await this.#open(run);
+      const drive = await this.#reach(run).catch((thrown: unknown) => void (failure ??= thrown));
+      // It goes on waiting, and the sender comes again; those that have the event do not take it twice.
+      if (drive === undefined && failure !== undefined) continue;
       const output = { event, key: key ?? null, data: data ?? null, receivedAt: Date.now() };
+      const isTaken = drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output } });
       // In one write with its result: a crash loses neither or both.
-      this.#store.removeWait(event, run, step);
-      if (drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output } })) delivered++;
+      if (isTaken || drive === undefined) this.#store.removeWait(event, run, step);
+      if (isTaken) delivered++;
     }
+    if (failure !== undefined) throw failure;
     return delivered;
   }
 
   /** Decides a waiting approval, once. */
   async decide(id: string, step: StepKey, decision: Decision): Promise<boolean> {
-    const drive = await this.#open(id);
+    const drive = await this.#reach(id);
     return drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output: decision } });
   }
 
@@ -483,7 +485,11 @@ export class RunObject extends DurableObject<Env> {
   ): Promise<Live | undefined> {
     if (this.#arriving.has(id)) await this.#turns.do(() => {});
     const live = this.#live.get(id);
-    if (live !== undefined) return live;
+    if (live !== undefined) {
+      // It may have been opened a moment ago.
+      await computed(live);
+      return this.#live.get(id) ?? live;
+    }
     if (this.#flow.isWaiting(id)) return undefined;
     const row = this.#store.read(id);
     if (row === undefined || row.endedAt !== undefined) return undefined;
@@ -501,10 +507,12 @@ export class RunObject extends DurableObject<Env> {
       }
       const drive = this.#driveOf(loaded, row.start, row.startedAt ?? row.createdAt, row.parent, resumed);
       drive.paused = row.paused;
-      drive.wakeOnDisk = row.wakeAt;
       drive.held = true;
       this.#begin(drive, first);
-      await computed(drive.run);
+      // One that ends is paused no more: after another restart it must be opened again.
+      if (row.paused && !drive.paused) this.#store.setPaused(id, false);
+      if (drive.underWay.size > 0) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
+      await computed(drive);
       setTimeout(() => {
         drive.held = false;
         this.#park(drive);
@@ -513,8 +521,21 @@ export class RunObject extends DurableObject<Env> {
     } catch (thrown) {
       console.error(`run ${id} could not be opened`, faultOf(thrown).detail ?? thrown);
       this.#parked.set(id, { wakeAt: 0, paused: row.paused });
+      if (!row.paused) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
       return undefined;
     }
+  }
+
+  /**
+   * A run that somebody has something for; undefined where it has ended, or has not had its turn.
+   * @throws Error where it cannot be opened now: that is not to be taken for an end
+   */
+  async #reach(id: string, first?: (drive: Live) => void): Promise<Live | undefined> {
+    const drive = await this.#open(id, first);
+    const row = drive === undefined && !this.#flow.isWaiting(id) ? this.#store.read(id) : undefined;
+    if (row !== undefined && row.endedAt === undefined)
+      throw new Error(`the run ${id} cannot be opened now; try again`);
+    return drive;
   }
 
   #begin(drive: Live, first: (drive: Live) => void = (opened) => opened.advance()): void {
@@ -553,9 +574,10 @@ export class RunObject extends DurableObject<Env> {
     const { advance } = drive;
     drive.advance = () => {
       advance();
+      if (drive.underWay.size > 0) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
       this.#hub.note(drive);
     };
-    const live: Live = Object.assign(drive, { parent, sleepsUntil: 0, wakeOnDisk: 0, held: false });
+    const live: Live = Object.assign(drive, { parent, sleepsUntil: 0, held: false });
     return live;
   }
 
@@ -564,7 +586,11 @@ export class RunObject extends DurableObject<Env> {
     // The timer is lost with the isolate, the alarm is not.
     if (Number.isFinite(until)) this.#armAlarm(until);
     const delay = until - Date.now();
-    if (delay <= LIMITS.parkAfterMilliseconds) setTimeout(drive.advance, Math.max(0, delay));
+    // Another may drive the run by then, where this one was parked meanwhile.
+    const goOn = (): void => {
+      if (this.#live.get(drive.run.start.id) === drive) drive.advance();
+    };
+    if (delay <= LIMITS.parkAfterMilliseconds) setTimeout(goOn, Math.max(0, delay));
     else if (!drive.held) this.#park(drive);
   }
 
@@ -588,8 +614,9 @@ export class RunObject extends DurableObject<Env> {
     const { id } = run.start;
     const waits = sleepsUntil - Date.now() > LIMITS.parkAfterMilliseconds && underWay.size === 0;
     if (!waits || drive.held || run.status !== 'running' || this.#live.get(id) !== drive) return;
-    const wakeAt = Math.min(sleepsUntil, Number.MAX_SAFE_INTEGER);
-    if (wakeAt !== drive.wakeOnDisk) this.#store.setWake(id, wakeAt);
+    const wakeAt = Math.min(sleepsUntil, callsAgainAt(drive), Number.MAX_SAFE_INTEGER);
+    this.#store.setWake(id, wakeAt);
+    if (!drive.paused) this.#armAlarm(wakeAt);
     this.#live.delete(id);
     this.#parked.set(id, { wakeAt, paused: drive.paused });
     this.#summaries.note(summaryOf(drive.run));
@@ -642,14 +669,34 @@ export class RunObject extends DurableObject<Env> {
   }
 }
 
-/** Resolves when a run that was opened again has computed what its journal leaves out. */
-async function computed(run: RunState): Promise<void> {
-  const computes = ({ index, pure, action }: StepPlan): boolean =>
-    pure && action.control === undefined && run.steps[index]?.status === 'running';
-  for (let turn = 0; turn < COMPUTING_TURNS && run.plan.steps.some(computes); turn++) await scheduler.wait(1);
+/** Resolves when a run that was opened again has computed what its journal leaves out, also for items. */
+async function computed({ run, items }: Drive): Promise<void> {
+  const evaluates = ({ graph, steps }: Frame): boolean =>
+    graph.some(({ index, pure, action }) => {
+      const state = steps[index];
+      if (state?.status !== 'running') return false;
+      return action.control === 'each' ? state.fan === undefined : pure && action.control === undefined;
+    });
+  const isComputing = (): boolean =>
+    [run, ...items.keys()].some(evaluates) || [...items.values()].some((item) => item.ending);
+  for (let turn = 0; turn < COMPUTING_TURNS && isComputing(); turn++) await scheduler.wait(1);
 }
 
 const COMPUTING_TURNS = 100;
+
+/**
+ * When a run that waits for one that it called is opened to call once more, which finds that one again: either
+ * message between the two may have been lost. Rarer the longer it waits, so that waiting costs next to nothing.
+ */
+function callsAgainAt({ run, items }: Drive): number {
+  const now = Date.now();
+  let next = Infinity;
+  for (const { wait, attempts } of [run, ...items.keys()].flatMap(({ steps }) => steps)) {
+    if (wait?.kind !== 'call') continue;
+    next = Math.min(next, now + Math.max(LIMITS.runLeaseMilliseconds, now - (attempts.at(-1)?.startedAt ?? now)));
+  }
+  return next;
+}
 
 /** What an approver said. */
 export interface Decision {

@@ -190,9 +190,10 @@ export function openRunStore(storage: DurableObjectStorage, options: RunStoreOpt
         .map((row) => summaryOfRecord(String(row['record']))),
     create: (run) => createJournal(sql, run, options, notBefore),
     resume: (id, loaded = new Map()) => resumeJournal(sql, id, loaded, options, notBefore),
-    setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ? where id = ?', wakeAt, id),
+    setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ?1 where id = ?2 and wake_at <> ?1', wakeAt, id),
     setFlow: (id, flow) => void sql.exec('update runs set flow = ? where id = ?', flow, id),
-    setPaused: (id, paused) => void sql.exec('update runs set paused = ? where id = ?', paused ? 1 : 0, id),
+    setPaused: (id, paused) =>
+      void sql.exec('update runs set paused = ?1, wake_at = 0 where id = ?2 and paused <> ?1', paused ? 1 : 0, id),
     addWait: (event, key, run, step) =>
       void sql.exec('insert or ignore into waits values (?, ?, ?, ?)', event, waitKey(key), run, JSON.stringify(step)),
     removeWait: (event, run, step) =>
@@ -334,12 +335,16 @@ interface Inserts {
 
 function journalOf(sql: SqlStorage, id: string, place: Place, inserts: Inserts): Journal {
   let pending: StepEvent[] = [];
+  // A run that goes on waits no more: after a restart it must be opened at once.
   const append = (events: string): void => {
     // A row is written as a whole, so a long one would be written over and over.
     if (place.sequence === 0 && place.length + events.length <= LIMITS.runRowCharacters) {
       place.length += events.length;
-      sql.exec('update runs set events = events || char(10) || ? where id = ?', events, id);
-    } else sql.exec('insert into journal values (?, ?, ?)', id, place.sequence++, events);
+      sql.exec('update runs set events = events || char(10) || ?, wake_at = 0 where id = ?', events, id);
+      return;
+    }
+    sql.exec('insert into journal values (?, ?, ?)', id, place.sequence++, events);
+    sql.exec('update runs set wake_at = 0 where id = ? and wake_at <> 0', id);
   };
   const flush = (): void => {
     if (!place.stored) {

@@ -13,10 +13,12 @@ export function carryOver(events: readonly StepEvent[], from: Plan, to: Plan): S
     const [opened] = own;
     if (opened?.type === 'opened' && opened.range !== undefined) return carryItems(key, own, from, to);
     const last = own.at(-1);
-    if (last === undefined || !['succeeded', 'skipped', 'opened'].includes(last.type)) return [];
-    if (steps.get(`${key}~0`)?.at(-1)?.type === 'succeeded') return [];
+    const isDone = last !== undefined && ['succeeded', 'skipped'].includes(last.type);
+    // The results of its items are by their place in the list, so the list must stay the same.
+    const kept = isDone ? last : opened?.type === 'opened' ? opened : undefined;
+    if (kept === undefined || steps.get(`${key}~0`)?.at(-1)?.type === 'succeeded') return [];
     const moved = moveKey(String(key), from.steps, to.steps);
-    return moved === undefined || last.type === 'stopping' ? [] : [{ ...last, step: moved } as StepEvent];
+    return moved === undefined ? [] : [{ ...kept, step: moved } as StepEvent];
   });
 }
 

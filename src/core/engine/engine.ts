@@ -289,6 +289,7 @@ export function end(
   for (const state of run.steps) {
     if (state.status !== 'running' && state.status !== 'waiting') continue;
     state.status = 'failed';
+    state.wait = undefined;
     state.fault = result.fault;
     const attempt = state.attempts.at(-1);
     if (attempt !== undefined && attempt.endedAt === undefined) {

@@ -106,6 +106,8 @@ export interface Fan {
   stopped: boolean;
   /** By item, 1 for those that other isolates have settled. */
   settled?: Uint8Array;
+  /** An item was given up before its end, because something else had failed. */
+  cut?: boolean;
 }
 
 /** The root that expressions see. `steps` holds the outputs of settled steps. */
