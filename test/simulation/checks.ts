@@ -4,6 +4,24 @@
  */
 
 import type { EffectFacts, SimulatedChain } from './chains.ts';
+import { mayFollow, repeated } from './checks-effects.ts';
+import { answersAgree, receiptAgrees, stepAgrees, takesOver } from './checks-end.ts';
+import { allItems, inside } from './checks-fan.ts';
+import { flowKept } from './checks-flow.ts';
+import { OutsideChecks } from './checks-outside.ts';
+import { calling } from './checks-provider.ts';
+import { doing, undoing, undoneAll } from './checks-undo.ts';
+import {
+  areRelated,
+  createKnownRun,
+  isSameUnit,
+  unitOf,
+  SETTLED,
+  UNDER_WAY_MILLISECONDS,
+  type Clock,
+  type Judge,
+  type KnownRun,
+} from './known.ts';
 import type { Receipt } from './upstream.ts';
 import type { RunRecord } from '../../src/core/engine/record.ts';
 import type { RunAnswer } from '../../src/runtime/answers.ts';
@@ -13,46 +31,33 @@ export interface Violation {
   readonly message: string;
 }
 
-interface KnownRun {
-  /** Known once it was told, or once an effect of it shows it. */
-  id: string | undefined;
-  readonly chain: SimulatedChain;
-  /** Versions that a delivery asked for; the first to be accepted decides. */
-  readonly versions: Set<number>;
-  /** A caller was told that it is accepted. */
-  acknowledged: boolean;
-  acceptedFirst: number;
-  /** The final record as JSON text, once it was shown. */
-  final: string | undefined;
-  /** A caller was told that it has ended, with this status where it was said. */
-  ended: 'ended' | 'cancelled' | undefined;
-  readonly answers: RunAnswer[];
-  readonly receipts: Receipt[];
-  /** Settled steps as they were first shown: status and output. */
-  readonly shown: Map<string, string>;
-}
-
-const RETRYABLE: ReadonlySet<string> = new Set([
-  'step.timeout',
-  'upstream.unreachable',
-  'upstream.unavailable',
-  'upstream.rate-limited',
-]);
-
-interface Known {
+/** What was known of a run as somebody asked about it. */
+export interface Known {
   readonly isOver: boolean;
   readonly isAccepted: boolean;
+  readonly loosened: number;
+  readonly waiting: ReadonlySet<string>;
+  readonly refused: ReadonlySet<string>;
 }
 
 const TERMINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
-const SETTLED: ReadonlySet<string> = new Set(['succeeded', 'failed', 'skipped', 'ambiguous']);
 
 export class Checks {
+  readonly outside: OutsideChecks;
+  violation: Violation | undefined;
+  readonly #clock: Clock;
   /** By delivery: whatever is delivered under one key is one run. */
   readonly #runs = new Map<string, KnownRun>();
   readonly #byId = new Map<string, KnownRun>();
-  violation: Violation | undefined;
   readonly #keys = new Map<string, string>();
+  /** Over the connection whose provider may be down. */
+  readonly #providerCalls: Receipt[] = [];
+  readonly #judge: Judge = (condition, invariant, message) => this.#require(condition, invariant, message);
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.outside = new OutsideChecks(this.#judge, clock);
+  }
 
   fail(invariant: string, message: string): void {
     this.violation ??= { invariant, message };
@@ -67,57 +72,131 @@ export class Checks {
   }
 
   /** Something is about to be sent to the gateway under that key. */
-  delivered(key: string, chain: SimulatedChain, version: number): void {
-    let run = this.#runs.get(key);
+  delivered(delivery: string, group: string, chain: SimulatedChain, version: number): void {
+    const same = chain.flow?.idempotency === undefined ? undefined : `same ${group}`;
+    let run = this.#runs.get(same ?? delivery);
     if (run === undefined) {
-      run = {
-        id: undefined,
-        chain,
-        versions: new Set(),
-        acknowledged: false,
-        acceptedFirst: 0,
-        final: undefined,
-        ended: undefined,
-        answers: [],
-        receipts: [],
-        shown: new Map(),
-      };
-      this.#runs.set(key, run);
+      run = createKnownRun({ id: undefined, delivery, chain, group, origin: undefined, sent: this.#clock.now() });
+      if (same !== undefined) this.#runs.set(same, run);
     }
+    this.#runs.set(delivery, run);
     run.versions.add(version);
   }
 
-  #runOf(key: string, id: string): KnownRun | undefined {
-    const run = this.#runs.get(key);
+  /** By what its effects say of it. */
+  #runOf(delivery: string, id: string): KnownRun | undefined {
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const run = this.#runs.get(delivery) ?? this.#calledRun(delivery);
     if (run === undefined) {
-      this.fail('F', `${id} is of ${key}, which nobody delivered`);
+      this.fail('F', `${id} is of ${delivery}, which nobody delivered`);
       return undefined;
     }
+    if (run.id !== undefined && run.retries.known < run.retries.asked) return this.#retryOf(run, id);
     run.id ??= id;
     this.#byId.set(id, run);
-    this.#require(run.id === id, 'F', () => `${key} started ${run.id ?? ''} and ${id}`);
+    this.#require(run.id === id, 'F', () => `${delivery} started ${run.id ?? ''} and ${id}`);
+    return run;
+  }
+
+  /** The one run that a step of a run calls. */
+  #calledRun(delivery: string): KnownRun | undefined {
+    const [, step = ''] = delivery.split('/');
+    // The run that calls may not be known yet: its first effect is behind the call.
+    const chain = [...this.#runs.values()].find((run) => run.chain.calls.has(step))?.chain.calls.get(step)?.chain;
+    if (chain === undefined) return undefined;
+    const run = createKnownRun({
+      id: undefined,
+      delivery,
+      chain,
+      group: '',
+      origin: undefined,
+      sent: this.#clock.now(),
+    });
+    run.versions.add(1);
+    this.#runs.set(delivery, run);
+    return run;
+  }
+
+  #retryOf(origin: KnownRun, id: string): KnownRun {
+    const { delivery, chain, group } = origin;
+    const run = createKnownRun({ id, delivery, chain, group, origin, sent: this.#clock.now() });
+    origin.retries.known++;
+    this.#byId.set(id, run);
     return run;
   }
 
   /** `duplicate` is undefined where the caller was not told. */
-  accepted(key: string, id: string, duplicate: boolean | undefined): void {
-    const run = this.#runOf(key, id);
+  accepted(delivery: string, id: string, duplicate: boolean | undefined): void {
+    const run = this.#runOf(delivery, id);
     if (run === undefined) return;
+    run.acked ??= this.#clock.now();
     run.acknowledged = true;
     if (duplicate === false) run.acceptedFirst++;
     this.#require(run.acceptedFirst <= 1, 'F', () => `${id} was accepted as new twice`);
   }
 
   answered(id: string, answer: RunAnswer): void {
-    this.#byId.get(id)?.answers.push(answer);
-    if (TERMINAL.has(answer.status)) this.#endedAs(id, answer.status === 'cancelled' ? 'cancelled' : 'ended');
+    const run = this.#byId.get(id);
+    run?.answers.push(answer);
+    if (run === undefined || !TERMINAL.has(answer.status)) return;
+    run.over = true;
+    this.#endedAs(id, answer.status === 'cancelled' ? 'cancelled' : 'ended');
+  }
+
+  deliveryOf(id: string): string | undefined {
+    return this.#byId.get(id)?.input;
+  }
+
+  /** Somebody is about to ask for a retry; not of a run whose delivery would not be told apart from it. */
+  retries(id: string): boolean {
+    const run = this.#byId.get(id);
+    if (run !== undefined) run.retries.asked++;
+    return run !== undefined;
+  }
+
+  /** A retry was accepted as a run of its own. */
+  retried(origin: string, id: string): void {
+    const run = this.#byId.get(id) ?? this.#retryOf(this.#byId.get(origin) as KnownRun, id);
+    this.#require(run.origin?.id === origin, 'F', () => `the retry of ${origin} is ${id}, which is another run`);
+    run.acked ??= this.#clock.now();
+    run.acknowledged = true;
+  }
+
+  /** Somebody asks for a run to go on, or to end. */
+  loosens(id: string): void {
+    const run = this.#byId.get(id);
+    if (run === undefined) return;
+    run.loosened++;
+    run.pausedAt = undefined;
+  }
+
+  /** `done` is false where the run is said to have ended. */
+  paused(id: string, done: boolean, known: Known): void {
+    const run = this.#byId.get(id);
+    if (!done) return this.#endedAs(id, 'ended');
+    if (run?.loosened === known.loosened) run.pausedAt = this.#clock.now().at;
+  }
+
+  resumed(id: string, done: boolean): void {
+    if (!done) this.#endedAs(id, 'ended');
+  }
+
+  /** What was offered to a step that was known to wait changed nothing. */
+  refused(id: string, step: string, known: Known): void {
+    if (known.waiting.has(step)) this.#byId.get(id)?.refused.add(step);
   }
 
   /** What is known of a run as a question about it is asked; answers may cross. */
   asking(id: string): Known {
     const run = this.#byId.get(id);
-    const isOver = run !== undefined && (run.final !== undefined || run.ended !== undefined);
-    return { isOver, isAccepted: run?.acknowledged === true };
+    return {
+      isOver: run !== undefined && isOver(run),
+      isAccepted: run?.acknowledged === true,
+      loosened: run?.loosened ?? 0,
+      waiting: new Set(run?.waiting.keys()),
+      refused: new Set(run?.refused),
+    };
   }
 
   cancelled(id: string, outcome: 'cancelled' | 'ended' | 'unknown', known: Known): void {
@@ -127,7 +206,9 @@ export class Checks {
 
   #endedAs(id: string, ended: 'ended' | 'cancelled'): void {
     const run = this.#byId.get(id);
-    if (run !== undefined && run.ended !== 'cancelled') run.ended = ended;
+    if (run === undefined || run.ended === 'cancelled') return;
+    run.ended = ended;
+    run.endedAt = this.#clock.now().at;
   }
 
   /** A request is leaving. */
@@ -136,49 +217,40 @@ export class Checks {
     const run = this.#runOf(delivery, id);
     const facts = run?.chain.effects.get(step);
     if (run === undefined || facts === undefined) return this.fail('F', `an effect of unknown origin: ${id} ${step}`);
-    const owner = this.#keys.get(key) ?? `${id} ${step}`;
+    const unit = unitOf(receipt);
+    const owner = this.#keys.get(key) ?? `${id} ${unit}`;
     this.#keys.set(key, owner);
-    this.#require(owner === `${id} ${step}`, 'C', () => `${id} ${step} uses the key ${key} of ${owner}`);
-    const over = run.final !== undefined || run.ended !== undefined;
-    this.#require(!over, 'D', () => `${step} of ${id} begins after its end was told`);
+    this.#require(owner === `${id} ${unit}`, 'C', () => `${id} ${unit} uses the key ${key} of ${owner}`);
+    this.#require(!isOver(run), 'D', () => `${unit} of ${id} begins after its end was told`);
     for (const other of run.receipts) {
-      const needed = run.chain.effects.get(other.step)?.needs.has(step) === true;
-      this.#require(!needed, 'B', () => `${step} of ${id} is computed again after ${other.step}, which needs it`);
-      if (other.step === step) this.#repeated(run, other, receipt, facts);
+      const later = run.chain.effects.get(other.step);
+      const needed = later?.needs.has(step) === true && areRelated(receipt, facts, other, later);
+      this.#require(!needed, 'B', () => `${unit} of ${id} is computed again after ${unitOf(other)}, which needs it`);
+      if (isSameUnit(other, receipt)) repeated(run, other, receipt, facts, this.#judge);
     }
-    for (const needed of facts.needs) this.#mayFollow(run, receipt, needed);
+    for (const needed of facts.needs) mayFollow(run, receipt, needed, this.#judge);
     const failures = run.receipts.filter(
-      (other) => other.step === step && other.settled && other.outcome === 'failure',
+      (other) => isSameUnit(other, receipt) && other.settled && other.outcome === 'failure',
     );
-    this.#require(failures.length <= facts.retries, 'H', () => `${step} of ${id} has more attempts than its retries`);
+    this.#require(failures.length <= facts.retries, 'H', () => `${unit} of ${id} has more attempts than its retries`);
+    this.#features(run, receipt, facts);
     run.receipts.push(receipt);
   }
 
-  #repeated(run: KnownRun, earlier: Receipt, later: Receipt, facts: EffectFacts): void {
-    const name = `${later.step} of ${later.run}`;
-    this.#require(earlier.key === later.key, 'C', () => `${name} has the keys ${earlier.key} and ${later.key}`);
-    const once = facts.external && !facts.declared;
-    this.#require(!once, 'C', () => `${name} is external, has no retries and happens twice`);
-    const recorded = earlier.settled && earlier.outcome === 'success';
-    this.#require(!recorded, 'B', () => `${name} is computed again after its result was recorded`);
-    const failed = earlier.outcome === 'failure' || earlier.outcome === 'given-up';
-    const lost = earlier.instance !== later.instance || failed;
-    this.#require(lost, 'C', () => `${name} happens twice and nothing had gone wrong`);
-    if (run.receipts.findLast((other) => other.step === later.step) !== earlier) return;
-    // When the clock jumps, either reading of it will do.
-    const waited = Math.max(later.at - earlier.outcomeAt, later.wall - earlier.outcomeWall);
-    const early = earlier.settled && waited < earlier.retryAfterMilliseconds;
-    this.#require(!early, 'C', () => `${name} is tried again ${earlier.retryAfterMilliseconds - waited} ms too early`);
-  }
-
-  /** What a step carries must be what the step before it brought, and brought to a living attempt. */
-  #mayFollow(run: KnownRun, receipt: Receipt, needed: string): void {
-    const value = receipt.seen[needed];
-    if (value === undefined) return;
-    const source = run.receipts.find((other) => other.step === needed && other.value === value);
-    const where = `${receipt.step} of ${receipt.run}`;
-    const valid = source?.outcome === 'success';
-    this.#require(valid, 'E', () => `${where} carries ${value} of ${needed}, which was ${source?.outcome ?? 'never'}`);
+  #features(run: KnownRun, receipt: Receipt, { undoes }: EffectFacts): void {
+    if (undoes !== undefined) undoing(run, receipt, undoes, this.#judge);
+    else {
+      const { undoes: mayEnd, timed } = run.chain;
+      // A run that is out of time ends, also while it is paused.
+      const held = receipt.at > (run.pausedAt ?? Infinity) + UNDER_WAY_MILLISECONDS && !(mayEnd && timed);
+      this.#require(!held, 'control', () => `${unitOf(receipt)} of ${receipt.run} begins although it is paused`);
+      doing(run, receipt, this.#judge);
+    }
+    if (receipt.item !== '') inside(run, receipt, this.#judge);
+    this.outside.received(run, receipt, (delivery) => this.#runs.get(delivery));
+    if (!receipt.provider) return;
+    calling(this.#providerCalls, receipt, this.#judge);
+    this.#providerCalls.push(receipt);
   }
 
   /** A record that a caller was shown. */
@@ -189,8 +261,12 @@ export class Checks {
       this.#require(!known.isAccepted && !known.isOver, 'A', () => `${id} was accepted and is not known`);
       return;
     }
-    const record = JSON.parse(text) as RunRecord;
-    for (const step of record.steps) this.#stepShown(run, record, step);
+    const record = JSON.parse(text) as RunRecord & { readonly input?: { readonly delivery?: string } };
+    run.input = record.input?.delivery;
+    for (const step of record.steps) {
+      this.#stepShown(run, record, step);
+      this.outside.waits(run, record, step, known.refused.has(step.id));
+    }
     if (!TERMINAL.has(record.status)) {
       this.#require(!known.isOver, 'D', () => `${id} is ${record.status} after its end was told`);
       return;
@@ -221,86 +297,24 @@ export class Checks {
 
   /** Everything at the end, when every run has been read once more. */
   conclude(): void {
-    for (const run of this.#runs.values()) {
+    const runs = new Set([...this.#runs.values(), ...this.#byId.values()]);
+    flowKept([...runs], this.#clock.hasJumped, this.#judge);
+    for (const run of runs) {
       const { id } = run;
       if (run.final === undefined || id === undefined) continue;
       const record = JSON.parse(run.final) as RunRecord;
       this.#require(run.versions.has(record.version), 'I', () => `${id} ran as version ${record.version}`);
-      this.#answersAgree(id, run, record);
-      for (const step of record.steps) this.#stepAgrees(id, run, record, step);
-      for (const receipt of run.receipts) this.#receiptAgrees(run, record, receipt);
-    }
-  }
-
-  #answersAgree(id: string, run: KnownRun, record: RunRecord): void {
-    if (run.ended === 'cancelled') {
-      this.#require(record.status === 'cancelled', 'D', () => `${id} was cancelled, but is ${record.status}`);
-    }
-    for (const answer of run.answers) {
-      const responded = record.steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
-      if (answer.response !== undefined) {
-        this.#require(responded !== undefined, 'D', () => `${id} answered, but no step of it has`);
-      }
-      if (answer.status === 'running') continue;
-      const output = record.output === undefined ? undefined : JSON.stringify(record.output);
-      const same =
-        answer.status === record.status && answer.output === output && answer.fault?.code === record.error?.code;
-      this.#require(same, 'D', () => `${id} answered ${JSON.stringify(answer)}, but its record is ${run.final ?? ''}`);
-    }
-  }
-
-  #stepAgrees(id: string, run: KnownRun, record: RunRecord, step: RunRecord['steps'][number]): void {
-    const facts = run.chain.effects.get(step.id);
-    const where = `${step.id} of ${id}`;
-    if (record.status === 'succeeded') {
-      this.#require(SETTLED.has(step.status), 'A', () => `${id} succeeded while ${step.id} is ${step.status}`);
-    }
-    if (facts === undefined) return;
-    const receipts = run.receipts.filter((receipt) => receipt.step === step.id);
-    if (step.status === 'succeeded') {
-      const value = valueOf(step.output);
-      const source = receipts.find((receipt) => receipt.value === value);
-      const valid = source?.outcome === 'success';
-      this.#require(valid, 'E', () => `${where} has the value ${value}, which was ${source?.outcome ?? 'never'}`);
-    }
-    if (step.status === 'ambiguous') {
-      this.#require(facts.external && !facts.declared, 'C', () => `${where} is ambiguous, and may be repeated`);
-    }
-    const failures = step.attempts.filter((attempt) => attempt.error?.code !== 'step.interrupted').length;
-    // In a run that fails for another step, nothing is tried again.
-    const others = record.steps.filter((other) => other.status === 'failed' && other.id !== step.id);
-    const isCause = record.status === 'succeeded' || (record.error?.step === step.id && others.length === 0);
-    const isGivenUp =
-      isCause && step.status === 'failed' && RETRYABLE.has(step.error?.code ?? '') && failures <= facts.retries;
-    this.#require(
-      !isGivenUp,
-      'A',
-      () => `${where} has failed after ${failures} attempts, with ${facts.retries} retries`,
-    );
-    const wasRecorded = receipts.some((receipt) => receipt.settled && receipt.outcome === 'success');
-    const recorded = record.status === 'cancelled' || record.error?.code === 'run.timeout' || !wasRecorded;
-    this.#require(recorded || step.status === 'succeeded', 'B', () => `${where} succeeded, but is ${step.status}`);
-    const unknown = facts.external && !facts.declared && receipts.some((receipt) => receipt.outcome === undefined);
-    const honest = step.status !== 'succeeded' && step.status !== 'failed' && step.status !== 'skipped';
-    // An attempt that ran out of time is given up, never left without an outcome.
-    this.#require(!unknown || honest, 'C', () => `${where} may have happened, but is ${step.status}`);
-  }
-
-  #receiptAgrees(run: KnownRun, record: RunRecord, receipt: Receipt): void {
-    const { run: id, step, seen, version } = receipt;
-    this.#require(version === record.version, 'I', () => `${step} of ${id} ran as version ${version}`);
-    for (const needed of run.chain.effects.get(step)?.needs ?? []) {
-      const final = record.steps.find((other) => other.id === needed);
-      if (final?.status !== 'succeeded') continue;
-      const value = valueOf(final.output);
-      const isRead = run.chain.effects.get(step)?.reads.has(needed) === true;
-      const same = seen[needed] === value || (seen[needed] === undefined && !isRead);
-      this.#require(same, 'B', () => `${step} of ${id} carried ${seen[needed]} of ${needed}, which is ${value}`);
+      answersAgree(id, run, record, this.#judge);
+      for (const step of record.steps) stepAgrees(id, run, record, step, this.#judge);
+      for (const receipt of run.receipts) receiptAgrees(run, record, receipt, this.#judge);
+      undoneAll(run, record, this.#judge);
+      allItems(run, record, this.#judge);
+      this.outside.concludes(run, record, (delivery) => this.#runs.get(delivery));
+      if (run.origin?.final !== undefined) takesOver(run, JSON.parse(run.origin.final) as RunRecord, this.#judge);
     }
   }
 }
 
-const valueOf = (output: unknown): unknown => {
-  const body: unknown = typeof output === 'object' && output !== null ? Reflect.get(output, 'body') : undefined;
-  return typeof body === 'object' && body !== null ? Reflect.get(body, 'value') : undefined;
-};
+/** Where something is undone, a run that is told to be cancelled, or to have failed, is not over yet. */
+const isOver = ({ final, over, ended, chain }: KnownRun): boolean =>
+  final !== undefined || over || (ended !== undefined && !chain.undoes);

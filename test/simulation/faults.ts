@@ -27,6 +27,10 @@ export interface Faults {
   commitDelay(): number;
   networkDelay(): number;
   behaviour(): Behaviour;
+  /** Of the upstream behind the connection, which is sometimes down as a whole. */
+  providerBehaviour(): Behaviour;
+  readonly providerOutages: number;
+  setProvider(down: boolean): void;
   readonly d1Down: boolean;
   /** Whether the gateway's cron trigger sweeps. Where it does not, alarms are late and doubled but never lost. */
   readonly sweeps: boolean;
@@ -69,12 +73,14 @@ export function createFaults(world: World): Faults {
   let killsLeft = 8;
   let stopped = false;
   let d1Down = false;
+  let providerDown = false;
+  const behaviour = (): Behaviour => (!stopped && random.chance(upstreamRate) ? random.pick(BEHAVIOURS) : 'ok');
   const several = (most: number): number => (random.chance(0.5) ? 0 : random.between(1, most));
   return {
     get stopped() {
       return stopped;
     },
-    stop: () => void ((stopped = true), (d1Down = false)),
+    stop: () => void ((stopped = true), (d1Down = false), (providerDown = false)),
     kills: (point) => {
       if (stopped || killsLeft === 0 || !random.chance(killRates[point])) return false;
       killsLeft--;
@@ -82,7 +88,10 @@ export function createFaults(world: World): Faults {
     },
     commitDelay: () => 0.2 + random.next() * (stopped ? 3 : slowDisk),
     networkDelay: () => 0.5 + random.next() * 20,
-    behaviour: () => (!stopped && random.chance(upstreamRate) ? random.pick(BEHAVIOURS) : 'ok'),
+    behaviour,
+    providerBehaviour: () => (providerDown ? random.pick(['error', 'lost', 'lost', 'limited']) : behaviour()),
+    providerOutages: random.chance(0.8) ? random.between(1, 2) : 0,
+    setProvider: (down) => void (providerDown = down && !stopped),
     get d1Down() {
       return d1Down;
     },

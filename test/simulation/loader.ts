@@ -11,6 +11,7 @@ const here = (path: string): string => new URL(path, import.meta.url).href;
 const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
   [here('../../src/runtime/configuration.ts'), here('./substitutes/configuration.ts')],
   [here('../../src/store/runs.ts'), here('./substitutes/runs.ts')],
+  [here('../../src/store/shards.ts'), here('./substitutes/shards.ts')],
   [here('../../src/connectors/index.ts'), here('./substitutes/connectors.ts')],
 ]);
 

@@ -16,6 +16,9 @@ const ATTEMPT = 'src/runtime/attempt.ts';
 const OBJECT = 'src/runtime/run-object.ts';
 const STORE = 'src/runtime/run-store.ts';
 const ENGINE = 'src/core/engine/engine.ts';
+const FAN = 'src/runtime/fan-out.ts';
+const WAITS = 'src/runtime/waits.ts';
+const UNDO = 'src/runtime/undo.ts';
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -136,7 +139,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a run that cannot be opened is said to have ended',
     file: OBJECT,
-    text: 'if (this.#store.read(id)?.endedAt === undefined) throw',
+    text: 'if (row !== undefined && row.endedAt === undefined) throw',
     replacement: "if (id === '') throw",
   },
   {
@@ -144,5 +147,121 @@ export const MUTANTS: readonly Mutant[] = [
     file: OBJECT,
     text: 'if (drive.stopping === undefined) stop(drive, reason);',
     replacement: '',
+  },
+  {
+    name: 'the list of a flow.each is made anew after a restart',
+    file: FAN,
+    text: "drive.journal?.record({ type: 'opened', step: key, at: drive.host.now(), params: given });",
+    replacement: '',
+  },
+  {
+    name: 'a flow.each has one item more under way than it may',
+    file: FAN,
+    text: 'fan.active < fan.concurrency',
+    replacement: 'fan.active <= fan.concurrency',
+  },
+  {
+    name: 'a flow.each that stops goes on with the next item',
+    file: FAN,
+    text: "if (fan.onItemError === 'stop') fan.stopped = true;",
+    replacement: '',
+  },
+  {
+    name: 'a wait is not recorded',
+    file: WAITS,
+    text: "drive.journal?.record({ type: 'waiting', step: key, at: drive.host.now(), wait });",
+    replacement: '',
+  },
+  {
+    name: 'a second decision counts',
+    file: OBJECT,
+    text: "return drive !== undefined && deliver(drive, step, { kind: 'succeeded', success: { output: decision } });",
+    replacement:
+      "return drive !== undefined && (deliver(drive, step, { kind: 'succeeded', success: { output: decision } }) || true);",
+  },
+  {
+    name: 'what is opened for an event has not computed yet where it waits',
+    file: OBJECT,
+    text: 'await computed(drive);',
+    replacement: '',
+  },
+  {
+    name: 'a run is undone in the order of its plan',
+    file: UNDO,
+    text: 'drive.run.undoable.toSorted(order)',
+    replacement: 'drive.run.undoable.toSorted(order).reverse()',
+  },
+  {
+    name: 'what was undone is not noted',
+    file: ATTEMPT,
+    text: 'if (step.undo !== undefined) drive.run.undoable.push({ frame, step, at, undo: undefined });',
+    replacement:
+      'if (step.undo !== undefined && drive.recorded === undefined) drive.run.undoable.push({ frame, step, at, undo: undefined });',
+  },
+  {
+    name: 'a run that is out of time has no time to be undone',
+    file: ATTEMPT,
+    text: 'const deadline = isEnding ? Infinity : drive.deadline;',
+    replacement: 'const { deadline } = drive;',
+  },
+  {
+    name: 'a pause does not hold',
+    file: DRIVE,
+    text: 'else if (drive.paused && !(replaying && isToldAgain(drive, frame, step))) (held ??= []).push(step.index);',
+    replacement: '',
+  },
+  {
+    name: 'a run that was parked goes on beside the one that took its place',
+    file: OBJECT,
+    text: 'if (this.#live.get(drive.run.start.id) === drive) drive.advance();',
+    replacement: 'drive.advance();',
+  },
+  {
+    name: 'a run that goes on is still waiting after a restart',
+    file: STORE,
+    text: 'events = events || char(10) || ?, wake_at = 0 where',
+    replacement: 'events = events || char(10) || ? where',
+  },
+  {
+    name: 'concurrency lets one run more through',
+    file: 'src/core/policy/gates.ts',
+    text: 'gate.active < gate.limit',
+    replacement: 'gate.active <= gate.limit',
+  },
+  {
+    name: 'a restarted object forgets which runs had their turn',
+    file: 'src/core/policy/admission.ts',
+    text: "if (gate.kind === 'slots') gate.active++;\n        else gate.waiting--;",
+    replacement: "if (gate.kind !== 'slots') gate.waiting--;",
+  },
+  {
+    name: 'the order of runs is by priority alone',
+    file: 'src/core/policy/gates.ts',
+    text: 'a.priority === b.priority ? a.sequence < b.sequence',
+    replacement: 'a.priority === b.priority ? a.sequence > b.sequence',
+  },
+  {
+    name: 'an idempotency key is forgotten once its run is on disk',
+    file: 'src/runtime/flow.ts',
+    text: 'this.#marks.write(key, id, now + flow.idempotency.periodMilliseconds);',
+    replacement: '',
+  },
+  {
+    name: 'a paused provider is called all the same',
+    file: 'src/core/policy/breaker.ts',
+    text: 'if (now < breaker.until) return { pass: undefined, until: breaker.until };',
+    replacement: '',
+  },
+  {
+    name: 'a result is taken twice',
+    file: ENGINE,
+    text: "if (state.status !== 'waiting' || state.wait === undefined) return false;",
+    replacement: "if (state.status !== 'waiting' && state.status !== 'succeeded') return false;",
+  },
+  {
+    name: 'a call is another one each time',
+    file: 'src/runtime/calls.ts',
+    text: "      trigger: 'chain',\n      event,\n      input,\n      dedupeKey: key,",
+    replacement: "      trigger: 'chain',\n      event,\n      input,",
   },
 ];

@@ -42,15 +42,21 @@ export class Platform {
     this.#construct = construct;
   }
 
-  /** What `namespace.getByName(name)` gives to the isolate that asks. */
-  stub(name: string, caller: Owner): object {
+  /**
+   * What `namespace.getByName(name)` gives to the isolate that asks. `leave` holds a call back until what
+   * the caller wrote before is durable.
+   */
+  stub(name: string, caller: Owner, leave: (release: () => void) => void = (release) => release()): object {
     return new Proxy(
       {},
       {
         get: (_target, method) =>
           typeof method === 'symbol' || method === 'then'
             ? undefined
-            : (...args: unknown[]) => this.#call(this.#objectOf(name), method, args, caller),
+            : (...args: unknown[]) =>
+                new Promise((resolve, reject) =>
+                  leave(() => void this.#call(this.#objectOf(name), method, args, caller).then(resolve, reject)),
+                ),
       },
     );
   }

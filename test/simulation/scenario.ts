@@ -1,5 +1,6 @@
 /** One seed: a world with a gateway, objects, an upstream and D1, what happens in it, and the verdict. */
 
+import { Callers } from './callers.ts';
 import { chainOf, type SimulatedChain } from './chains.ts';
 import { Checks } from './checks.ts';
 import { createFaults, type Faults, type Mode } from './faults.ts';
@@ -14,7 +15,7 @@ import { Upstream } from './upstream.ts';
 import { World, type Owner } from './world.ts';
 import type { Env } from '../../src/env.ts';
 import { acceptAndWait, acceptRuns, type RunRequest } from '../../src/runtime/accept.ts';
-import { objectOf } from '../../src/runtime/shards.ts';
+import type { Configuration } from '../../src/runtime/configuration.ts';
 import { RunObject } from '../../src/runtime/run-object.ts';
 import { saveSummaries, sweepRuns } from '../../src/runtime/runs.ts';
 
@@ -33,6 +34,9 @@ const TROUBLE_MILLISECONDS = 4 * 60_000;
 /** The longest that a run may take once faults have stopped: eight steps, each with its attempts and waits. */
 const BOUND_MILLISECONDS = 2 * 3_600_000;
 
+/** Far more than any seed needs; what does nothing else but run would run forever. */
+const MOST_TURNS = 50_000;
+
 export async function simulate(seed: number, mode: Mode, traced = false): Promise<Verdict> {
   const world = new World(seed, traced);
   enter(world);
@@ -47,16 +51,25 @@ export async function simulate(seed: number, mode: Mode, traced = false): Promis
   }
 }
 
+interface Input {
+  readonly n: number;
+  readonly delivery: string;
+  readonly group: string;
+}
+
 class Scenario {
   readonly #world: World;
   readonly #faults: Faults;
-  readonly #checks = new Checks();
+  readonly #checks: Checks;
+  readonly #callers: Callers;
   readonly #d1: SimulatedD1;
   readonly #upstream: Upstream;
   readonly #platform: Platform;
   readonly #gateway: Owner = { name: 'gateway', state: 'alive', backlog: [] };
   readonly #env: Env;
   readonly #chain: SimulatedChain;
+  /** Runs that call each other meet in one object, or across two. */
+  readonly #shards: string;
   #version = 1;
   #clients = 0;
 
@@ -64,6 +77,13 @@ class Scenario {
     this.#world = world;
     this.#faults = createFaults(world);
     this.#chain = chainOf(world.random);
+    this.#checks = new Checks({
+      now: () => ({ at: world.now, wall: world.wall() }),
+      get hasJumped() {
+        return world.counts['clock jump'] !== undefined;
+      },
+    });
+    this.#shards = this.#chain.features.has('call') && world.random.chance(0.7) ? '2' : '1';
     this.#d1 = new SimulatedD1(world, this.#faults);
     this.#platform = new Platform(world, this.#faults, (context, instance) => this.#construct(context, instance));
     this.#upstream = new Upstream(world, this.#faults, {
@@ -74,30 +94,74 @@ class Scenario {
       RUNS: { getByName: (name: string) => this.#platform.stub(name, this.#gateway) },
       DB: this.#d1.binding(this.#gateway, (release) => release()),
     });
-    provide(this.#env, { loadPlan: (_name, version) => this.#chain.plan(version) });
+    provide(this.#env, {
+      loadPlan: (name, version) => this.#chainNamed(name).plan(version),
+      configuration: () => this.#configuration(),
+    });
+    this.#callers = new Callers({
+      world,
+      env: this.#env,
+      checks: this.#checks,
+      chain: this.#chain,
+      controls: world.random.chance(0.2),
+      at: (delay, label, run) => this.#at(delay, label, run),
+    });
   }
 
   #environment(bindings: Readonly<Record<string, unknown>>): Env {
-    return { TIDEGATE_RUN_SHARDS: '1', ...bindings } as unknown as Env;
+    return { TIDEGATE_RUN_SHARDS: this.#shards, ...bindings } as unknown as Env;
+  }
+
+  /** Its own, or one that it calls. */
+  #chainNamed(name: string): SimulatedChain {
+    return [...this.#chain.calls.values()].find(({ chain }) => chain.name === name)?.chain ?? this.#chain;
+  }
+
+  #configuration(): Configuration {
+    const chains = [...this.#chain.calls.values()].map(
+      ({ chain: { name, plan } }) => [name, { name, version: 1, plan: plan(1) }] as const,
+    );
+    const connection = {
+      tenant: '',
+      name: 'provider',
+      connector: 'sim',
+      settings: { baseUrl: 'https://upstream.example' },
+      secretNames: [],
+      sealed: '',
+      createdAt: 0,
+      updatedAt: 0,
+    };
+    return {
+      revision: 1,
+      chains: new Map(chains),
+      sources: new Map(),
+      keys: new Map(),
+      connections: new Map([['provider', connection]]),
+    };
   }
 
   /** The production object, in an isolate that has nothing in memory yet. */
   #construct(context: DurableObjectState, instance: Instance): RunObject {
     const gate = (release: () => void): void => instance.gate(release);
     const env = this.#environment({
+      RUNS: { getByName: (name: string) => this.#platform.stub(name, instance, gate) },
       DB: this.#d1.binding(instance, gate),
       EGRESS: { fetch: (_url: URL, init: RequestInit) => this.#upstream.fetch(instance, init) },
     });
-    const loaded = new Set<number>();
+    const loaded = new Set<string>();
+    /** Another object of the same isolate may have loaded it. */
+    const load = <T>(what: string, make: () => T): T | Promise<T> => {
+      if (loaded.has(what) || this.#world.random.chance(0.3)) return make();
+      return this.#d1.ask(instance, gate, what, () => {
+        loaded.add(what);
+        return make();
+      });
+    };
+    // Where no chain is called, the configuration is only asked for a connection.
+    const configuration = (): Configuration => this.#configuration();
     provide(env, {
-      loadPlan: (_name, version) => {
-        // Another object of the same isolate may have loaded it.
-        if (loaded.has(version) || this.#world.random.chance(0.3)) return this.#chain.plan(version);
-        return this.#d1.ask(instance, gate, 'a plan', () => {
-          loaded.add(version);
-          return this.#chain.plan(version);
-        });
-      },
+      loadPlan: (name, version) => load(`plan ${version} of ${name}`, () => this.#chainNamed(name).plan(version)),
+      configuration: () => (this.#chain.calls.size === 0 ? configuration() : load('the configuration', configuration)),
     });
     return new RunObject(context, env);
   }
@@ -105,7 +169,7 @@ class Scenario {
   async play(mode: Mode): Promise<void> {
     const { random } = this.#world;
     this.#scheduleTrouble();
-    const deliveries = random.between(1, 3);
+    const deliveries = this.#chain.flow === undefined ? random.between(1, 3) : random.between(2, 6);
     for (let index = 0; index < deliveries; index++) this.#deliver(`delivery-${index}`);
     if (this.#faults.sweeps) this.#sweepEachMinute();
     const quiet = (): boolean => this.#isQuiet();
@@ -121,7 +185,10 @@ class Scenario {
   }
 
   async #run(until: number, done: () => boolean): Promise<void> {
-    await this.#world.run(until, () => this.#checks.violation !== undefined || done());
+    await this.#world.run(until, () => {
+      if (this.#world.turns > MOST_TURNS) this.#checks.fail('A', `it goes on and on: ${MOST_TURNS} turns`);
+      return this.#checks.violation !== undefined || done();
+    });
   }
 
   #openRuns(): number {
@@ -131,10 +198,10 @@ class Scenario {
   }
 
   #isQuiet(): boolean {
-    return this.#clients === 0 && this.#openRuns() === 0;
+    return this.#clients === 0 && this.#callers.isIdle && this.#openRuns() === 0;
   }
 
-  #at(delayMilliseconds: number, label: string, run: () => void | Promise<void>): void {
+  #at(delayMilliseconds: number, label: string, run: () => void | Promise<unknown>): void {
     this.#world.after(delayMilliseconds, this.#gateway, label, () => {
       const ended: unknown = run();
       // A caller that fails is a caller that was refused; the checks judge what it was told.
@@ -161,6 +228,15 @@ class Scenario {
       faults.setD1(true);
       this.#world.after(random.between(1_000, 120_000), undefined, 'D1 is back', () => faults.setD1(false));
     });
+    if (this.#chain.features.has('provider')) {
+      trouble(faults.providerOutages, 'the provider goes down', () => {
+        this.#world.count('provider down');
+        faults.setProvider(true);
+        this.#world.after(random.between(3_000, 90_000), undefined, 'the provider is back', () =>
+          faults.setProvider(false),
+        );
+      });
+    }
     if (random.chance(0.2)) trouble(1, 'a new version is published', () => void (this.#version = 2));
   }
 
@@ -176,7 +252,7 @@ class Scenario {
     const { random } = this.#world;
     const begin = random.next() * (random.chance(0.7) ? 200 : 60_000);
     const copies = random.chance(0.3) ? random.between(2, 3) : 1;
-    const input = { n: random.below(12), delivery: key };
+    const input = { n: random.below(12), delivery: key, group: random.chance(0.6) ? 'a' : 'b' };
     for (let copy = 0; copy < copies; copy++) {
       this.#clients++;
       const delay = begin + (copy === 0 ? 0 : random.next() * (random.chance(0.5) ? 20 : 90_000));
@@ -184,7 +260,7 @@ class Scenario {
     }
   }
 
-  async #send(key: string, input: unknown, tries: number): Promise<void> {
+  async #send(key: string, input: Input, tries: number): Promise<void> {
     const { random } = this.#world;
     const event = { type: 'webhook', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
     const request: RunRequest = {
@@ -196,7 +272,7 @@ class Scenario {
       dedupeKey: key,
     };
     try {
-      await this.#accept(key, request);
+      await this.#accept(key, input.group, request);
       this.#clients--;
     } catch (thrown) {
       this.#world.note(() => `${key} was refused: ${String(thrown)}`);
@@ -205,45 +281,24 @@ class Scenario {
     }
   }
 
-  async #accept(key: string, request: RunRequest): Promise<void> {
+  async #accept(key: string, group: string, request: RunRequest): Promise<void> {
     const { random } = this.#world;
-    this.#checks.delivered(key, this.#chain, request.version);
+    this.#checks.delivered(key, group, this.#chain, request.version);
     // Who has gone away is told nothing, and so promised nothing.
     const listens = !random.chance(0.1);
     if (random.chance(0.6)) {
       const [accepted] = await acceptRuns(this.#env, key, [request]);
       if (accepted === undefined) throw new Error('nothing was accepted');
-      if (!listens) return this.#world.count('client disconnect');
-      this.#checks.accepted(key, accepted.id, accepted.duplicate);
-      this.#follow(accepted.id);
-      return;
+      if (listens) this.#checks.accepted(key, accepted.id, accepted.duplicate);
+      else this.#world.count('client disconnect');
+      return this.#callers.follow(accepted.id, key);
     }
     const { id, answer } = await acceptAndWait(this.#env, request, random.between(50, 60_000));
+    // Others may know of the run nevertheless.
+    this.#callers.follow(id, key);
     if (!listens) return this.#world.count('client disconnect');
     this.#checks.accepted(key, id, undefined);
     if (answer !== undefined) this.#checks.answered(id, answer);
-    this.#follow(id);
-  }
-
-  /** What callers ask about a run that they know: they look, wait, or cancel. */
-  #follow(id: string): void {
-    const { random } = this.#world;
-    const object = objectOf(this.#env, id);
-    if (object === undefined) return this.#checks.fail('F', `${id} names no object`);
-    const soon = (): number => random.next() * (random.chance(0.7) ? 2_000 : 120_000);
-    if (random.chance(0.4)) this.#at(soon(), 'a look', () => this.#look(id));
-    if (random.chance(0.2)) {
-      this.#at(soon(), 'a caller waits', async () => {
-        const answer = await object.wait(id, random.between(10, 30_000));
-        if (answer !== undefined) this.#checks.answered(id, answer);
-      });
-    }
-    if (random.chance(0.12)) {
-      this.#at(soon(), 'a cancel', async () => {
-        const known = this.#checks.asking(id);
-        this.#checks.cancelled(id, await object.cancel(id), known);
-      });
-    }
   }
 
   /** Twice: as it is, and after a restart that leaves nothing but the disk. */
@@ -262,17 +317,11 @@ class Scenario {
 
   async #readAll(): Promise<void> {
     for (const id of this.#checks.ids) {
-      await this.#finish(() => this.#look(id));
+      await this.#finish(() => this.#callers.look(id));
     }
   }
 
-  async #look(id: string): Promise<void> {
-    const known = this.#checks.asking(id);
-    const text = await objectOf(this.#env, id)?.read(id);
-    this.#checks.shown(id, text ?? null, known);
-  }
-
-  async #finish(run: () => Promise<void>): Promise<void> {
+  async #finish(run: () => Promise<unknown>): Promise<void> {
     let done = false;
     // A kill that was already on its way may meet the first.
     for (let tries = 0; tries < 3 && !done; tries++) {

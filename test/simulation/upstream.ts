@@ -12,8 +12,16 @@ export interface Receipt {
   readonly run: string;
   readonly delivery: string;
   readonly step: string;
+  /** Of which item of a `flow.each`, the outer one first, as `b.a`; empty outside of one. */
+  readonly item: string;
   readonly version: number;
   readonly key: string;
+  /** Whether it went over the connection whose provider may be down. */
+  readonly provider: boolean;
+  /** Of steps that were told something from outside, what it was. */
+  readonly heard: Readonly<Record<string, number>>;
+  /** Of `flow.each` steps, the results of their items. */
+  readonly lists: Readonly<Record<string, readonly (number | null)[]>>;
   /** Of steps that it depends on, the values that the request carried. */
   readonly seen: Readonly<Record<string, number>>;
   /** On the clock that programs see. */
@@ -26,19 +34,18 @@ export interface Receipt {
   readonly value: number;
   /** The instance lived on until everything it wrote about the outcome was durable. */
   settled: boolean;
+  settledAt: number;
+  settledWall: number;
   /** How long the upstream asked to be left alone, from `outcomeAt` and `outcomeWall` on. */
   retryAfterMilliseconds: number;
   outcomeAt: number;
   outcomeWall: number;
 }
 
-interface Body {
-  readonly run: string;
-  readonly delivery: string;
-  readonly step: string;
-  readonly version: number;
-  readonly seen?: Readonly<Record<string, number>>;
-}
+type Body = Pick<Receipt, 'run' | 'delivery' | 'step' | 'version'> &
+  Partial<Pick<Receipt, 'item' | 'provider' | 'seen' | 'lists'>> & {
+    readonly heard?: Readonly<Record<string, number | string>>;
+  };
 
 interface UpstreamEvents {
   kill(instance: Instance, reason: string): void;
@@ -80,8 +87,12 @@ export class Upstream {
       run: body.run,
       delivery: body.delivery,
       step: body.step,
+      item: body.item ?? '',
       version: body.version,
       key,
+      provider: body.provider ?? false,
+      heard: Object.fromEntries(Object.entries(body.heard ?? {}).map(([step, told]) => [step, Number(told)])),
+      lists: body.lists ?? {},
       seen: body.seen ?? {},
       wall: this.#world.wall(),
       at: this.#world.now,
@@ -89,13 +100,15 @@ export class Upstream {
       outcome: undefined,
       value: ++this.#values,
       settled: false,
+      settledAt: 0,
+      settledWall: 0,
       retryAfterMilliseconds: 0,
       outcomeAt: 0,
       outcomeWall: 0,
     };
     this.#events.received(receipt);
     exchange.receipt = receipt;
-    const behaviour = this.#faults.behaviour();
+    const behaviour = receipt.provider ? this.#faults.providerBehaviour() : this.#faults.behaviour();
     this.#world.count(`upstream ${behaviour}`);
     this.#world.note(
       () => `upstream takes ${key} from ${exchange.instance.name} (${behaviour}, value ${receipt.value})`,
@@ -167,7 +180,7 @@ class Exchange {
   }
 
   giveUp(): void {
-    if (this.receipt !== undefined) this.receipt.outcome ??= 'given-up';
+    if (this.receipt !== undefined && this.receipt.outcome === undefined) this.#ended(this.receipt, 'given-up');
   }
 
   abort(reason: unknown): void {
@@ -233,24 +246,29 @@ class Exchange {
     this.instance.outgoing--;
   }
 
+  #ended(receipt: Receipt, outcome: Receipt['outcome']): void {
+    receipt.outcome = outcome;
+    receipt.outcomeAt = this.#world.now;
+    receipt.outcomeWall = this.#world.wall();
+  }
+
   #replied(outcome: 'success' | 'failure', retryAfterMilliseconds: number): void {
     this.#end();
     const { receipt, instance } = this;
     if (receipt === undefined) return;
-    if (this.#signal?.aborted) {
-      receipt.outcome = 'given-up';
-      return;
-    }
-    receipt.outcome = outcome;
+    if (this.#signal?.aborted) return this.#ended(receipt, 'given-up');
+    this.#ended(receipt, outcome);
     const world = this.#world;
-    receipt.outcomeAt = world.now;
-    receipt.outcomeWall = world.wall();
     receipt.retryAfterMilliseconds = retryAfterMilliseconds;
     const signal = this.#signal;
     const settled = (): void => {
       // A run that was stopped meanwhile has no use for it.
       if (signal?.aborted) receipt.outcome = 'given-up';
-      else receipt.settled = true;
+      else {
+        receipt.settled = true;
+        receipt.settledAt = world.now;
+        receipt.settledWall = world.wall();
+      }
     };
     // While the disk is busy, results gather, and are written once it is free: that is the second write.
     const gathered = (): void => world.afterTurn(() => instance.gate(settled));

@@ -37,6 +37,7 @@ export class World {
   digest = 0;
   /** How often each kind of thing happened, so that a fault that never happens is noticed. */
   readonly counts: Record<string, number> = {};
+  turns = 0;
   readonly lines: string[] | undefined;
   readonly #heap: Task[] = [];
   #afterTurn: (() => void)[] = [];
@@ -100,6 +101,7 @@ export class World {
   }
 
   async #turn(task: Task): Promise<void> {
+    this.turns++;
     this.#fingerprint(task);
     this.note(() => `${task.owner?.name ?? 'platform'}: ${task.label}`);
     this.current = task.owner;

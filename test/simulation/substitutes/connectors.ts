@@ -23,6 +23,7 @@ const stubborn: Action = {
 const sim: Connector = {
   name: 'sim',
   title: 'Simulated effects',
+  ...(http.connection && { connection: http.connection }),
   actions: {
     idempotent: { ...post, effect: 'idempotent' },
     keyed: post,

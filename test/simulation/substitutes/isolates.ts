@@ -3,6 +3,7 @@
 import type { Plan } from '../../../src/core/chain/plan.ts';
 import type { RunRecord, RunSummary } from '../../../src/core/engine/record.ts';
 import type { Env } from '../../../src/env.ts';
+import type { Configuration } from '../../../src/runtime/configuration.ts';
 
 export interface SavedRun {
   readonly summary: RunSummary;
@@ -11,6 +12,7 @@ export interface SavedRun {
 
 export interface IsolateServices {
   loadPlan(name: string, version: number): Plan | Promise<Plan>;
+  configuration(): Configuration | Promise<Configuration>;
 }
 
 const services = new WeakMap<Env, IsolateServices>();
