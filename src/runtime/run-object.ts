@@ -398,7 +398,14 @@ export class RunObject extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     this.#alarmAt = undefined;
+    // First of all: where this ends in the middle, an alarm that a run has set for later must not be the only one.
+    this.#armLease();
     await this.sweep();
+    this.#armLease();
+  }
+
+  /** Comes back soon while there is something to do. */
+  #armLease(): void {
     // Set inside its own handler, an alarm in the past would be lost.
     const now = Date.now();
     // One whose plan is being loaded, or could not be, is neither live nor queued.
@@ -584,7 +591,7 @@ export class RunObject extends DurableObject<Env> {
   #sleep(drive: Live, until: number): void {
     drive.sleepsUntil = until;
     // The timer is lost with the isolate, the alarm is not.
-    if (Number.isFinite(until)) this.#armAlarm(until);
+    if (Number.isFinite(until)) this.#armAlarm(Math.min(until, callsAgainAt(drive)));
     const delay = until - Date.now();
     // Another may drive the run by then, where this one was parked meanwhile.
     const goOn = (): void => {
@@ -616,7 +623,6 @@ export class RunObject extends DurableObject<Env> {
     if (!waits || drive.held || run.status !== 'running' || this.#live.get(id) !== drive) return;
     const wakeAt = Math.min(sleepsUntil, callsAgainAt(drive), Number.MAX_SAFE_INTEGER);
     this.#store.setWake(id, wakeAt);
-    if (!drive.paused) this.#armAlarm(wakeAt);
     this.#live.delete(id);
     this.#parked.set(id, { wakeAt, paused: drive.paused });
     this.#summaries.note(summaryOf(drive.run));

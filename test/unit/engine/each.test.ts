@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { away, drive, failing, never, planOf, refused, statuses, type Answer } from './support.ts';
+import { carryOver } from '../../../src/core/engine/carry.ts';
 import type { StepEvent } from '../../../src/core/engine/journal.ts';
 import { ok } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
@@ -174,6 +175,17 @@ describe('an item that fails', () => {
   });
 });
 
+it('a fan-out whose items were cut off by a failure beside it has not succeeded', async () => {
+  const inside = { act: { use: 'act.keyed' }, more: { use: 'act.keyed', after: ['act'] } };
+  const plan = planOf(
+    { list: { use: 'flow.each', with: { in: [1, 2], steps: inside } }, other: { use: 'act.keyed' } },
+    { mode: 'durable' },
+  );
+  const { run } = drive(plan, { answers: { 'list.act': later(10), other: () => refused } });
+  await pass(1_000);
+  expect([run.status, statuses(run)]).toEqual(['failed', { list: 'failed', other: 'failed' }]);
+});
+
 describe('a fan-out after a crash', () => {
   const plan = over(listOf(12), { concurrency: 4, output: '{{ steps.act }}' });
   const answer: Answer = (context) => ok(`done ${context.idempotencyKey.split(':')[2]}`);
@@ -201,6 +213,35 @@ describe('a fan-out after a crash', () => {
     expect(first.run.status).toBe('succeeded');
     expect(output(again.run)).toEqual(output(first.run));
     expect(again.called()).toEqual([]);
+  });
+
+  it('keeps a random list for a retry, whose results are by their place in it', async () => {
+    const plan = planOf(
+      {
+        list: {
+          use: 'flow.each',
+          with: {
+            in: '{{ $shuffle([1, 2, 3, 4, 5]) }}',
+            onItemError: 'collect',
+            steps: { act: { use: 'act.keyed', with: { n: '{{ item }}' } } },
+          },
+        },
+      },
+      { mode: 'durable' },
+    );
+    const seen: unknown[][] = [[], []];
+    const failsAt =
+      (time: number, refuses: boolean): Answer =>
+      (context, params) => {
+        seen[time]?.push(params);
+        return refuses && context.idempotencyKey.endsWith(':4') ? refused : ok(params);
+      };
+    const first = drive(plan, { answers: { 'list.act': failsAt(0, true) } });
+    await pass(1_000);
+    const recorded = carryOver(first.rows.flat(), plan, plan);
+    drive(plan, { recorded, answers: { 'list.act': failsAt(1, false) } });
+    await pass(1_000);
+    expect(seen[1]).toEqual(seen[0]?.slice(4));
   });
 
   it('is stopped by a cancellation, items and all', async () => {

@@ -1,5 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { away, drive, failing, planOf, refused, type Answer, type DriveOptions, type Driven } from './support.ts';
+import {
+  away,
+  drive,
+  failing,
+  never,
+  planOf,
+  refused,
+  type Answer,
+  type DriveOptions,
+  type Driven,
+} from './support.ts';
 import type { StepEvent } from '../../../src/core/engine/journal.ts';
 import { fault, ok } from '../../../src/core/errors.ts';
 import { stop } from '../../../src/runtime/drive.ts';
@@ -98,6 +108,14 @@ describe('a run that is cancelled', () => {
     expect(driven.called()).toEqual(['reserve', 'charge', 'charge~undo', 'reserve~undo']);
   });
 
+  it('is cancelled also where a step under way fails for good meanwhile', async () => {
+    const driven = drive(order, { answers: { charge: soon(() => refused) } });
+    stop(driven.drive, fault('run.cancelled', 'enough'));
+    await pass(1_000);
+    expect(driven.run).toMatchObject({ status: 'cancelled', fault: { code: 'run.cancelled' } });
+    expect(driven.called()).toEqual(['reserve', 'charge', 'reserve~undo']);
+  });
+
   it('stays so when the gateway stops meanwhile, from every row of the journal', async () => {
     const answers = { charge: soon(() => ok('charged')), 'reserve~undo': soon(() => ok('undone')) };
     const first = drive(order, { answers });
@@ -114,6 +132,17 @@ describe('a run that is cancelled', () => {
       expect(again.called()).toHaveLength(4 - committed);
     }
   });
+});
+
+it('a run that is out of time has all the time that its undoing needs', async () => {
+  const plan = planOf(
+    { reserve: { use: 'act.keyed', undo }, wait: { use: 'act.keyed', after: ['reserve'] } },
+    { mode: 'durable', timeout: '1s' },
+  );
+  const { run: ended } = drive(plan, { answers: { wait: never, 'reserve~undo': soon(() => ok('undone')) } });
+  await pass(10_000);
+  expect(ended).toMatchObject({ status: 'failed', fault: { code: 'run.timeout' } });
+  expect(ended.undoable[0]?.undo?.steps[0]).toMatchObject({ status: 'succeeded', attempts: [{ fault: undefined }] });
 });
 
 it('what ended in parallel with a failure is undone after a restart too', async () => {

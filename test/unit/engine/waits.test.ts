@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { drive, planOf, statuses } from './support.ts';
 import type { StepEvent } from '../../../src/core/engine/journal.ts';
-import { ok } from '../../../src/core/errors.ts';
+import { recordOf } from '../../../src/core/engine/view.ts';
+import { fault, ok } from '../../../src/core/errors.ts';
+import { stop } from '../../../src/runtime/drive.ts';
 import { deliver } from '../../../src/runtime/waits.ts';
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }));
@@ -108,4 +110,13 @@ describe('flow.wait', () => {
     await pass(1);
     expect(run.status).toBe('succeeded');
   });
+});
+
+it('a run that is stopped waits for nothing any more', () => {
+  const plan = planOf({ nod: { use: 'flow.wait', with: { approval: {} } } }, { mode: 'durable' });
+  const driven = drive(plan);
+  expect(recordOf(driven.run).steps[0]?.waitingFor).toMatchObject({ kind: 'approval' });
+  stop(driven.drive, fault('run.cancelled', 'enough'));
+  expect(recordOf(driven.run).steps[0]).toMatchObject({ status: 'failed' });
+  expect(recordOf(driven.run).steps[0]?.waitingFor).toBeUndefined();
 });
