@@ -1,5 +1,6 @@
 /** What a caller who waits for a durable run is told. */
 
+import { wholeRecord, type Blobs } from './blobs.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { RunResponse, RunState } from '../core/engine/state.ts';
 import { fault, type Fault } from '../core/errors.ts';
@@ -40,8 +41,11 @@ function withoutPrivate(value: Fault | undefined): RunAnswer['fault'] {
   return rest;
 }
 
-/** For a caller that comes back after the end. */
-export function recordedAnswer({ steps, output, status, error }: RunRecord): RunAnswer {
+/** For a caller that comes back after the end, from the record as its row holds it. Rejects with `storage.unavailable`. */
+export const storedAnswer = async (blobs: Blobs | undefined, record: string): Promise<RunAnswer> =>
+  recordedAnswer(await wholeRecord(blobs, record));
+
+function recordedAnswer({ steps, output, status, error }: RunRecord): RunAnswer {
   const responded = steps.find((step) => step.use === 'flow.respond' && step.status === 'succeeded');
   const response = responded && (responded.output as RunResponse);
   return {

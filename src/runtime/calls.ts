@@ -71,8 +71,13 @@ export function outcomeOf({ status, output, fault: reason, failure }: RunAnswer)
 /** The trigger of runs that were started because another failed. */
 const FAILURE = 'failure';
 
-/** Starts the failure chain of a run that failed; doing so again starts nothing. */
-export async function startFailureChain(env: Env, run: RunRecord): Promise<void> {
+/** Starts the failure chain of a run that failed; doing so again starts nothing. Never rejects. */
+export const startFailureChain = (env: Env, run: RunRecord): Promise<void> =>
+  startFor(env, run).catch((thrown: unknown) => {
+    console.error(`the failure chain of run ${run.id} was not started`, thrown);
+  });
+
+async function startFor(env: Env, run: RunRecord): Promise<void> {
   const { id, chain, version, error, status, trigger } = run;
   if (status !== 'failed' || trigger === FAILURE) return;
   const { onFailure } = await loadPlan(env, chain, version);
@@ -89,13 +94,12 @@ export async function startFailureChain(env: Env, run: RunRecord): Promise<void>
 
 const TRIES = 3;
 
-/** Tells the run that waits. One that cannot be told now is told when it is opened again, by its own call. */
-export async function tellParent(env: Env, parent: Parent, answer: RunAnswer): Promise<void> {
-  const outcome = outcomeOf(answer);
-  if (outcome === undefined) return;
+/** Tells the run that waits. One that cannot be told now is told when it calls again. Never rejects. */
+export async function tellParent(env: Env, parent: Parent, answer: RunAnswer | Promise<RunAnswer>): Promise<void> {
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     try {
-      await objectOf(env, parent.run)?.childEnded(parent.run, parent.step, outcome);
+      const outcome = outcomeOf(await answer);
+      if (outcome !== undefined) await objectOf(env, parent.run)?.childEnded(parent.run, parent.step, outcome);
       return;
     } catch (thrown) {
       console.error(`run ${parent.run} could not be told of the run that it called`, thrown);
