@@ -3,7 +3,9 @@
 import type { SimulatedChain } from './chains.ts';
 import type { Checks } from './checks.ts';
 import { eventOf } from './features.ts';
+import { SETTLED } from './known.ts';
 import type { World } from './world.ts';
+import type { RunRecord } from '../../src/core/engine/record.ts';
 import { decide, retryRun, sendEvent } from '../../src/runtime/runs.ts';
 import { objectOf } from '../../src/runtime/shards.ts';
 import type { Env } from '../../src/env.ts';
@@ -118,21 +120,31 @@ export class Callers {
     this.follow(retried.value.id, delivery, true);
   }
 
-  readonly #goesOn = (id: string): boolean => !this.#options.checks.asking(id).isOver;
+  /** How a look shows a step that waits. */
+  async #waitIn(id: string, step: string): Promise<Shown | undefined> {
+    const text = await this.look(id);
+    if (text === null) return undefined;
+    const { version, steps } = JSON.parse(text) as RunRecord;
+    const shown = steps.find((each) => each.id === step);
+    return { version, isWaiting: shown?.waitingFor !== undefined, isOver: SETTLED.has(shown?.status ?? '') };
+  }
 
   /** Somebody looks now and then, and decides once the run waits; sometimes twice, or with somebody else. */
   #decideSoon(id: string, step: string, looks: number): void {
     const { world, at } = this.#options;
     const { random } = world;
     at(random.next() * (random.chance(0.6) ? 6_000 : 60_000), 'somebody may decide', async () => {
-      if (looks > 1 && this.#goesOn(id)) this.#decideSoon(id, step, looks - 1);
-      const text = await this.look(id);
-      const record = text === null ? undefined : (JSON.parse(text) as { version: number; steps: Shown[] });
-      const waits = record?.steps.some((each) => each.id === step && each.waitingFor?.kind === 'approval');
-      if (record === undefined || waits !== true) return;
+      let shown: Shown | undefined;
+      try {
+        shown = await this.#waitIn(id, step);
+      } finally {
+        if (looks > 1 && shown?.isOver !== true) this.#decideSoon(id, step, looks - 1);
+      }
+      if (shown?.isWaiting !== true) return;
+      const { version } = shown;
       const times = random.chance(0.4) ? 2 : 1;
       for (let time = 0; time < times; time++) {
-        at(random.next() * (time === 0 ? 10 : 3_000), 'a decision', () => this.#decide(id, step, record.version));
+        at(random.next() * (time === 0 ? 10 : 3_000), 'a decision', () => this.#decide(id, step, version));
       }
     });
   }
@@ -153,8 +165,13 @@ export class Callers {
     const { world, env, checks, at } = this.#options;
     const { random } = world;
     at(random.next() * (random.chance(0.6) ? 8_000 : 60_000), 'an event', async () => {
-      if (times > 1 && this.#goesOn(id)) this.#sendSoon(id, delivery, step, times - 1);
-      if (random.chance(0.5) || checks.deliveryOf(id) === undefined) await this.look(id);
+      let isOver = false;
+      try {
+        const looks = random.chance(0.5) || checks.deliveryOf(id) === undefined;
+        isOver = looks && (await this.#waitIn(id, step))?.isOver === true;
+      } finally {
+        if (times > 1 && !isOver) this.#sendSoon(id, delivery, step, times - 1);
+      }
       const known = checks.asking(id);
       // Where deliveries are the same run, it is known by the first.
       const key = checks.deliveryOf(id) ?? delivery;
@@ -168,6 +185,8 @@ export class Callers {
 }
 
 interface Shown {
-  readonly id: string;
-  readonly waitingFor?: { readonly kind: string };
+  readonly version: number;
+  readonly isWaiting: boolean;
+  /** Nobody need do anything about the step any more. */
+  readonly isOver: boolean;
 }
