@@ -60,8 +60,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a run that is stopped forgets what it has done',
     file: DRIVE,
-    text: '  restore(drive);\n  if (run.plan.undoes',
-    replacement: '  if (run.plan.undoes',
+    text: '  restore(drive);\n  if (isComputing(drive)) {\n    drive.stopsOnceRestored ??= reason;\n    return;\n  }',
+    replacement: '',
   },
   {
     name: 'a late result is let through',
@@ -84,9 +84,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the attempt is part of the idempotency key',
     file: 'src/runtime/action-context.ts',
-    text: 'idempotencyKeyOf(attempt.run, attempt.frame, attempt.step),',
-    replacement:
-      '`${idempotencyKeyOf(attempt.run, attempt.frame, attempt.step)}${attempt.frame.steps[attempt.step.index]?.attempts.length}`,',
+    text: 'return idempotencyKeyOf(run, frame, step);',
+    replacement: 'return `${idempotencyKeyOf(run, frame, step)}${frame.steps[step.index]?.attempts.length}`;',
   },
   {
     name: 'an idempotent effect is taken for a pure step',
@@ -139,8 +138,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a run that cannot be opened is said to have ended',
     file: OBJECT,
-    text: 'if (row !== undefined && row.endedAt === undefined) throw',
-    replacement: "if (id === '') throw",
+    text: 'if (row !== undefined && row.endedAt === undefined)',
+    replacement: "if (id === '')",
   },
   {
     name: 'a cancel leaves out a run that another has opened',
@@ -151,8 +150,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the list of a flow.each is made anew after a restart',
     file: FAN,
-    text: "drive.journal?.record({ type: 'opened', step: key, at: drive.host.now(), params: given });",
-    replacement: '',
+    text: 'const kept = step.pure ? {} : { params: given };',
+    replacement: 'const kept = {};',
   },
   {
     name: 'a flow.each has one item more under way than it may',
@@ -182,8 +181,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'what is opened for an event has not computed yet where it waits',
     file: OBJECT,
-    text: 'await computed(drive);',
-    replacement: '',
+    text: 'turn < COMPUTING_TURNS && isComputing()',
+    replacement: 'turn < 0',
   },
   {
     name: 'a run is undone in the order of its plan',
