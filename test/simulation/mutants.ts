@@ -14,6 +14,7 @@ export interface Mutant {
 const DRIVE = 'src/runtime/drive.ts';
 const ATTEMPT = 'src/runtime/attempt.ts';
 const OBJECT = 'src/runtime/run-object.ts';
+const POOL = 'src/runtime/run-pool.ts';
 const STORE = 'src/runtime/run-store.ts';
 const ENGINE = 'src/core/engine/engine.ts';
 const FAN = 'src/runtime/fan-out.ts';
@@ -113,19 +114,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no alarm is set',
-    file: OBJECT,
-    text: 'void this.ctx.storage.setAlarm(at);',
+    file: POOL,
+    text: 'void this.#ctx.storage.setAlarm(at);',
     replacement: '',
   },
   {
     name: 'the sweep takes up nothing',
-    file: OBJECT,
-    text: 'if (wakeAt <= now) this.#enqueue(id);',
-    replacement: 'if (wakeAt < 0) this.#enqueue(id);',
+    file: POOL,
+    text: 'if (wakeAt <= now) this.enqueue(id);',
+    replacement: 'if (wakeAt < 0) this.enqueue(id);',
   },
   {
     name: 'an alarm that finds no plan is the last',
-    file: OBJECT,
+    file: POOL,
     text: '!paused && (wakeAt <= now || wakeAt === Infinity)',
     replacement: '!paused && wakeAt < 0',
   },
@@ -137,7 +138,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a run that cannot be opened is said to have ended',
-    file: OBJECT,
+    file: POOL,
     text: 'if (row !== undefined && row.endedAt === undefined)',
     replacement: "if (id === '')",
   },
@@ -180,7 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'what is opened for an event has not computed yet where it waits',
-    file: OBJECT,
+    file: 'src/runtime/live-run.ts',
     text: 'turn < COMPUTING_TURNS && isComputing()',
     replacement: 'turn < 0',
   },
@@ -211,8 +212,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a run that was parked goes on beside the one that took its place',
-    file: OBJECT,
-    text: 'if (this.#live.get(drive.run.start.id) === drive) drive.advance();',
+    file: POOL,
+    text: 'if (this.live.get(drive.run.start.id) === drive) drive.advance();',
     replacement: 'drive.advance();',
   },
   {
