@@ -14,6 +14,7 @@ import { itemParams } from '../connectors/flow/each.ts';
 import type { EachPlan, StepPlan } from '../core/chain/plan.ts';
 import { createFrame, outcome } from '../core/engine/engine.ts';
 import { keyOf, type StepEvent, type StepKey } from '../core/engine/journal.ts';
+import type { StepStatus } from '../core/engine/record.ts';
 import { rangeSize } from '../core/engine/ranges.ts';
 import type { Fan, Frame } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
@@ -143,7 +144,8 @@ export function advanceItem(
   if (item.ending) return undefined;
   if (fan.stopped || isBlocked(drive, parent)) frame.fault ??= STOPPED;
   const next = advanceFrame(drive, frame);
-  const how = outcome(frame);
+  // One that had nothing left to do is whole, whatever came up around it.
+  const how = frame.fault === STOPPED && isWhole(frame) ? 'complete' : outcome(frame);
   if (how === undefined) return next;
   if (how === 'failed') {
     item.ended(drive, item, frame.fault ?? STOPPED, null);
@@ -164,6 +166,10 @@ export function advanceItem(
   }
   return undefined;
 }
+
+const isWhole = ({ open, steps, graph }: Frame): boolean =>
+  open === 0 && steps.every(({ status }, index) => UNHARMED.has(status) || graph[index]?.onError.kind !== 'stop');
+const UNHARMED: ReadonlySet<StepStatus> = new Set(['succeeded', 'skipped']);
 
 /** The output of the only step, or of all by id. */
 function usualOutput({ each, frame }: Item): unknown {

@@ -33,7 +33,7 @@ export async function computed({ run, items }: Drive): Promise<void> {
   for (let turn = 0; turn < COMPUTING_TURNS && isComputing(); turn++) await scheduler.wait(1);
 }
 
-const COMPUTING_TURNS = 100;
+const COMPUTING_TURNS = 1_000;
 
 /**
  * When a run that waits for one that it called is opened to call once more, which finds that one again: either

@@ -14,6 +14,12 @@ const isUndo = (run: KnownRun, receipt: Receipt): boolean => factsOf(run, receip
 const undoingOf = (run: KnownRun, { step, item }: Receipt): Receipt[] =>
   run.receipts.filter((other) => factsOf(run, other)?.undoes === step && other.item === item);
 
+/** Whether it may be undone by what may be ambiguous: that may never have left. */
+function mayBeLost(run: KnownRun, { step }: Receipt): boolean {
+  const compensation = run.chain.effects.get(`${step}~undo`);
+  return compensation?.external === true && !compensation.declared;
+}
+
 /** A request of a compensation is leaving. */
 export function undoing(run: KnownRun, receipt: Receipt, undoes: string, judge: Judge): void {
   const where = `${unitOf(receipt)} of ${receipt.run}`;
@@ -30,7 +36,7 @@ export function undoing(run: KnownRun, receipt: Receipt, undoes: string, judge: 
     if (!mustComeFirst || done === undefined || isSameUnit(later, done)) continue;
     const doneWall = Math.max(done.outcomeWall, done.settledWall);
     if (later.outcomeAt <= done.settledAt || later.outcomeWall <= doneWall) continue;
-    const undone = undoingOf(run, later).length > 0;
+    const undone = mayBeLost(run, later) || undoingOf(run, later).length > 0;
     judge(undone, INVARIANT, () => `${where} begins before ${unitOf(later)} is undone, which succeeded after it`);
   }
 }
@@ -56,10 +62,7 @@ export function undoneAll(run: KnownRun, record: RunRecord, judge: Judge): void 
   }
   for (const receipt of run.receipts) {
     if (!receipt.settled || receipt.outcome !== 'success' || factsOf(run, receipt)?.undone !== true) continue;
-    const compensation = run.chain.effects.get(`${receipt.step}~undo`);
-    // Of such a one it may never be known whether it has happened.
-    const mayBeLost = compensation?.external === true && !compensation.declared;
-    const undone = mayBeLost || undoingOf(run, receipt).length > 0;
+    const undone = mayBeLost(run, receipt) || undoingOf(run, receipt).length > 0;
     judge(undone, INVARIANT, () => `${record.id} is ${record.status}, but ${unitOf(receipt)} is not undone`);
   }
   for (const step of record.steps) {

@@ -166,3 +166,23 @@ it('what ended in parallel with a failure is undone after a restart too', async 
   await pass(10);
   expect([ended.status, called()]).toEqual(['failed', ['more~undo', 'left~undo']]);
 });
+
+it('what stands behind a fan-out is undone after a restart too', async () => {
+  const plan = planOf(
+    {
+      list: { use: 'flow.each', with: { in: [1], steps: { act: { use: 'act.keyed' } } } },
+      book: { use: 'act.keyed', after: ['list'], undo: { use: 'act.keyed' } },
+    },
+    { mode: 'durable' },
+  );
+  const recorded: StepEvent[] = [
+    { type: 'started', step: '0/0/0', at: 0 },
+    { type: 'succeeded', step: '0/0/0', at: 1, output: 'done' },
+    { type: 'started', step: 1, at: 1 },
+    { type: 'succeeded', step: 1, at: 2, output: 'booked' },
+    { type: 'stopping', step: 'run', at: 3, fault: fault('run.cancelled', 'enough') },
+  ];
+  const { run: ended, called } = drive(plan, { recorded });
+  await pass(10);
+  expect([ended.status, called()]).toEqual(['cancelled', ['book~undo']]);
+});
