@@ -66,12 +66,13 @@ async function untilEnded(sides: Sides, ids: ReadonlySet<string>): Promise<void>
   }
   const open = new Set(ids);
   for (let look = 0; open.size > 0; look++) {
-    if (look > 600) throw new Error(`${open.size} runs have not ended`);
+    if (look > 240) throw new Error(`${open.size} runs have not ended`);
     // The oldest ended first, so a run that is under way now tells how far it has come.
     const running = await call<Page>(sides.gateway, 'GET', '/runs?chain=bench-burst&status=running&limit=1');
     const queued = await call<Page>(sides.gateway, 'GET', '/runs?chain=bench-burst&status=queued&limit=1');
     if (running.items.length + queued.items.length > 0) {
-      await sleep(100);
+      // Not more often: a list brings D1 up to date with every run that is open.
+      await sleep(500);
       continue;
     }
     for (let after = ''; open.size > 0;) {

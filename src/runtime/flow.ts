@@ -18,6 +18,9 @@ import type { Flow, HeldFlow, Verdict } from '../core/policy/flow.ts';
 /** How the flow of a run is kept, as JSON text; a fault where it could not be told. */
 type StoredFlow = HeldFlow | { readonly fault: Fault };
 
+/** What the row of a run says that is to end before its turn. */
+export const storedReason = (reason: Fault): string => JSON.stringify({ fault: reason } satisfies StoredFlow);
+
 interface FlowHost {
   /** Starts a run on disk, whose row shall say `flow` from now on. */
   start(id: string, flow: string): void;

@@ -10,7 +10,7 @@ import { callChain, startFailureChain, tellParent } from './calls.ts';
 import { loadPlan } from './configuration.ts';
 import { createDrive, stop, type Journal } from './drive.ts';
 import type { Outcome } from './execute.ts';
-import { FlowControl } from './flow.ts';
+import { FlowControl, storedReason } from './flow.ts';
 import { hostOf } from './host.ts';
 import { callsAgainAt, computed, type Live, type Parked } from './live-run.ts';
 import { LiveHub } from './live.ts';
@@ -203,6 +203,9 @@ export class RunPool {
     try {
       const loaded = loadPlan(this.#env, row.chain, row.version);
       if (loaded instanceof Promise) {
+        const reason = this.flow.reasonOf(id);
+        // That it is to end was decided by what may be gone when this object comes to it again.
+        if (reason !== undefined && row.startedAt === undefined) this.store.setFlow(id, storedReason(reason));
         await loaded;
         // Much may have happened to it meanwhile; the plan is in memory now.
         return await this.open(id, first);

@@ -191,7 +191,7 @@ export function openRunStore(storage: DurableObjectStorage, options: RunStoreOpt
     create: (run) => createJournal(sql, run, options, notBefore),
     resume: (id, loaded = new Map()) => resumeJournal(sql, id, loaded, options, notBefore),
     setWake: (id, wakeAt) => void sql.exec('update runs set wake_at = ?1 where id = ?2 and wake_at <> ?1', wakeAt, id),
-    setFlow: (id, flow) => void sql.exec('update runs set flow = ? where id = ?', flow, id),
+    setFlow: (id, flow) => void sql.exec('update runs set flow = ?1 where id = ?2 and flow is not ?1', flow, id),
     setPaused: (id, paused) =>
       void sql.exec('update runs set paused = ?1, wake_at = 0 where id = ?2 and paused <> ?1', paused ? 1 : 0, id),
     addWait: (event, key, run, step) =>

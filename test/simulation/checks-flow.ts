@@ -28,7 +28,7 @@ export function flowKept(known: readonly KnownRun[], hasJumped: boolean, judge: 
   }
   // A clock that jumps gives starts away.
   if (throttle !== undefined && !hasJumped) for (const own of groups(throttle.keyed)) throttled(own, throttle, judge);
-  if (debounce !== undefined)
+  if (debounce !== undefined && !hasJumped)
     for (const own of groups(debounce.keyed)) quieted(own, debounce.periodMilliseconds, judge);
 }
 
