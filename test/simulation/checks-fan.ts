@@ -32,18 +32,20 @@ export function inside(run: KnownRun, receipt: Receipt, judge: Judge): void {
   }
 }
 
-/** Whether it began when the other was known. */
+/** Whether it began when the other was over and known. */
 const isBehind = (receipt: Receipt, other: Receipt): boolean =>
-  other.settled && receipt.at > other.settledAt + UNDER_WAY_MILLISECONDS;
+  other.outcome !== undefined && receipt.at > Math.max(other.outcomeAt, other.settledAt) + UNDER_WAY_MILLISECONDS;
 
 function stopped(run: KnownRun, receipt: Receipt, depth: number, others: readonly Receipt[], judge: Judge): void {
   const { effects } = run.chain;
   for (const other of others) {
     const facts = effects.get(other.step);
     if (facts?.within.length !== depth + 1 || !facts.sure || itemAt(other, depth) === itemAt(receipt, depth)) continue;
-    const failures = others.filter(
-      (each) => unitOf(each) === unitOf(other) && each.outcome === 'failure' && isBehind(receipt, each),
-    );
+    const own = others.filter((each) => itemAt(each, depth) === itemAt(other, depth));
+    // An item has failed once nothing of it is under way; what its own items wait for cannot be seen.
+    const mayGoOn = own.some((each) => effects.get(each.step)?.within.length !== depth + 1 || !isBehind(receipt, each));
+    if (mayGoOn) continue;
+    const failures = own.filter((each) => unitOf(each) === unitOf(other) && each.outcome === 'failure' && each.settled);
     const goesOn = failures.length <= facts.retries;
     judge(goesOn, INVARIANT, () => `${unitOf(receipt)} of ${receipt.run} begins after ${unitOf(other)} has failed`);
   }

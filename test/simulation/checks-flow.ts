@@ -26,7 +26,7 @@ export function flowKept(known: readonly KnownRun[], hasJumped: boolean, judge: 
       ordered(own, judge);
     }
   }
-  // A clock that jumps gives starts away.
+  // A clock that jumps gives starts away, also where it jumps back.
   if (throttle !== undefined && !hasJumped) for (const own of groups(throttle.keyed)) throttled(own, throttle, judge);
   if (debounce !== undefined && !hasJumped)
     for (const own of groups(debounce.keyed)) quieted(own, debounce.periodMilliseconds, judge);
