@@ -174,7 +174,7 @@ export function settle(drive: Drive, frame: Frame, step: StepPlan, attempt: numb
   if (unfit !== undefined) return failed(drive, frame, step, attempt, unfit);
   if (!succeed(frame, step, attempt, result.success, at)) return false;
   noteUndo(drive, frame, step, at);
-  if (!step.pure) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });
+  if (isNews(frame, step)) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });
   if (result.success.response !== undefined) {
     respond(drive.run, result.success.response);
     drive.changed(drive);
@@ -204,6 +204,9 @@ function settleStored(
   });
 }
 
+/** Whether how the step ended is for the journal. */
+const isNews = (frame: Frame, step: StepPlan): boolean => !step.pure && frame.steps[step.index]?.fan?.recorded !== true;
+
 function noteUndo(drive: Drive, frame: Frame, step: StepPlan, at: number): void {
   if (step.undo !== undefined) drive.run.undoable.push({ frame, step, at, undo: undefined });
 }
@@ -215,7 +218,7 @@ function failed(drive: Drive, frame: Frame, step: StepPlan, attempt: number, rea
     // Also in a run that has failed meanwhile: a replay must not take this for the failure that ended it.
     const retryAt = again === false ? undefined : nextAttempt(drive, frame, step, reason, at);
     if (!failAttempt(frame, step, attempt, reason, at, retryAt)) return false;
-    if (!step.pure) {
+    if (isNews(frame, step)) {
       const { detail: _private, ...shown } = reason;
       journal?.record({ type: 'failed', step: keyOf(frame, step), at, fault: shown, ...(retryAt && { retryAt }) });
     }

@@ -59,6 +59,7 @@ export function openFan(drive: Drive, parent: Frame, step: StepPlan, evaluated: 
     results: Array.from({ length: items.length }, () => null),
     errors: [],
     stopped: false,
+    recorded: events.some(({ type }) => type === 'succeeded' || type === 'failed'),
   };
   const range = rangeOf(drive, key, step.each, state.fan, opened);
   if (opened === undefined && (!step.pure || range !== undefined)) {

@@ -381,8 +381,9 @@ export class RunPool {
     // Set inside its own handler, an alarm in the past would be lost.
     const now = Date.now();
     // One whose plan is being loaded, or could not be, is neither live nor queued.
-    const isDue = ({ wakeAt, paused }: Parked): boolean => !paused && (wakeAt <= now || wakeAt === Infinity);
-    if (this.live.size > 0 || this.#queue.length > 0 || [...this.parked.values()].some(isDue)) {
+    const isDue = ([id, { wakeAt, paused }]: [string, Parked]): boolean =>
+      !paused && (wakeAt <= now || wakeAt === Infinity) && !this.flow.isWaiting(id);
+    if (this.live.size > 0 || this.#queue.length > 0 || [...this.parked].some(isDue)) {
       this.armAlarm(now + LIMITS.runLeaseMilliseconds);
     }
   }

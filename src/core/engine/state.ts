@@ -106,6 +106,8 @@ export interface Fan {
   stopped: boolean;
   /** By item, 1 for those that other isolates have settled. */
   settled?: Uint8Array;
+  /** How it ended is in the journal from before a restart. */
+  recorded?: boolean;
   /** An item was given up before its end, because something else had failed. */
   cut?: boolean;
 }
