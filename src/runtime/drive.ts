@@ -273,7 +273,8 @@ export function stop(drive: Drive, reason: Fault): void {
   const { run, host, journal } = drive;
   if (run.status !== 'running') return;
   restore(drive);
-  if (isComputing(drive)) {
+  // Steps of before a restart may be behind it.
+  if (isReplaying(drive) && isComputing(drive)) {
     drive.stopsOnceRestored ??= reason;
     return;
   }
@@ -294,11 +295,15 @@ export function stop(drive: Drive, reason: Fault): void {
   ended(drive);
 }
 
-/** Whether steps of before a restart are still behind one that is computed again and takes its time. */
-function isComputing(drive: Drive): boolean {
-  const computes = (frame: Frame): boolean =>
-    frame.graph.some(({ index, pure, action }) => pure && !action.control && frame.steps[index]?.status === 'running');
-  return isReplaying(drive) && [drive.run, ...drive.items.keys()].some(computes);
+/** Whether something is computed that takes its time: a pure step, the list of a fan-out, the output of an item. */
+export function isComputing({ run, items }: Drive): boolean {
+  const computes = ({ graph, steps }: Frame): boolean =>
+    graph.some(({ index, pure, action }) => {
+      const state = steps[index];
+      if (state?.status !== 'running') return false;
+      return action.control === 'each' ? state.fan === undefined : pure && action.control === undefined;
+    });
+  return [run, ...items.keys()].some(computes) || [...items.values()].some((item) => item.ending);
 }
 
 /**

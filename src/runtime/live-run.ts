@@ -1,9 +1,8 @@
 /** A run in the memory of its object, and what is told of one that is not. */
 
-import type { Drive } from './drive.ts';
+import { isComputing, type Drive } from './drive.ts';
 import type { Parent, RunRow } from './run-store.ts';
 import type { RunRecord, RunSummary } from '../core/engine/record.ts';
-import type { Frame } from '../core/engine/state.ts';
 import { LIMITS } from '../core/limits.ts';
 
 /** What is known of a run that is not in memory. */
@@ -21,16 +20,8 @@ export interface Live extends Drive {
 }
 
 /** Resolves when a run that was opened again has computed what its journal leaves out, also for items. */
-export async function computed({ run, items }: Drive): Promise<void> {
-  const evaluates = ({ graph, steps }: Frame): boolean =>
-    graph.some(({ index, pure, action }) => {
-      const state = steps[index];
-      if (state?.status !== 'running') return false;
-      return action.control === 'each' ? state.fan === undefined : pure && action.control === undefined;
-    });
-  const isComputing = (): boolean =>
-    [run, ...items.keys()].some(evaluates) || [...items.values()].some((item) => item.ending);
-  for (let turn = 0; turn < COMPUTING_TURNS && isComputing(); turn++) await scheduler.wait(1);
+export async function computed(drive: Drive): Promise<void> {
+  for (let turn = 0; turn < COMPUTING_TURNS && isComputing(drive); turn++) await scheduler.wait(1);
 }
 
 const COMPUTING_TURNS = 1_000;

@@ -61,7 +61,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a run that is stopped forgets what it has done',
     file: DRIVE,
-    text: '  restore(drive);\n  if (isComputing(drive)) {\n    drive.stopsOnceRestored ??= reason;\n    return;\n  }',
+    text: '  restore(drive);\n  // Steps of before a restart may be behind it.\n  if (isReplaying(drive) && isComputing(drive)) {\n    drive.stopsOnceRestored ??= reason;\n    return;\n  }',
     replacement: '',
   },
   {
@@ -182,7 +182,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'what is opened for an event has not computed yet where it waits',
     file: 'src/runtime/live-run.ts',
-    text: 'turn < COMPUTING_TURNS && isComputing()',
+    text: 'turn < COMPUTING_TURNS && isComputing(drive)',
     replacement: 'turn < 0',
   },
   {
