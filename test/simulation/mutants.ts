@@ -31,7 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the result of an effect is not recorded',
     file: ATTEMPT,
-    text: "if (!step.pure) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });",
+    text: "if (isNews(frame, step)) journal?.record({ type: 'succeeded', step: keyOf(frame, step), at, ...result.success });",
     replacement: '',
   },
   {
