@@ -15,3 +15,8 @@ export const Bare = ((): new <T = unknown>() => Record<string, T> => {
   constructor.prototype = Object.create(null);
   return constructor as unknown as new <T>() => Record<string, T>;
 })();
+
+/** Whether a text has that few bytes in UTF-8, which has one to three for each of its units. */
+export const fits = (text: string, limitBytes: number): boolean =>
+  text.length * 3 <= limitBytes ||
+  (text.length <= limitBytes && new TextEncoder().encode(text).byteLength <= limitBytes);

@@ -11,6 +11,7 @@ import { gunzip, gzip } from './gzip.ts';
 import type { BlobReference, StepEvent } from '../core/engine/journal.ts';
 import type { RunRecord, RunSummary } from '../core/engine/record.ts';
 import { fault, FaultError, faultOf, type Fault } from '../core/errors.ts';
+import { fits } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 
 /** A record as its row holds it. */
@@ -21,10 +22,6 @@ export interface StoredRecord extends RunRecord {
 
 /** Loaded outputs, by the key of their blob. */
 export type Loaded = ReadonlyMap<string, unknown>;
-
-/** Whether a text has that few bytes in UTF-8, which has up to three for each of its units. */
-export const fits = (text: string, limitBytes: number): boolean =>
-  text.length * 3 <= limitBytes || new TextEncoder().encode(text).byteLength <= limitBytes;
 
 const WORTHWHILE = 0.9;
 const FIRST_PAUSE_MILLISECONDS = 100;

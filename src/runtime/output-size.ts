@@ -1,7 +1,7 @@
 /** Whether what comes of a step or an item in a consumer of the `steps` queue can be handed to its run. */
 
-import { fits } from './blobs.ts';
 import { fault, type Fault } from '../core/errors.ts';
+import { fits } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 
 export const fitsRow = (json: string): boolean => fits(json, LIMITS.rowOutputBytes);

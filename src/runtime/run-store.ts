@@ -5,12 +5,13 @@
  */
 
 import type { Journal } from './drive.ts';
-import { fits, Keeper, missingOf, summaryOfRecord, type Blobs, type Loaded, type StoredRecord } from './blobs.ts';
+import { Keeper, missingOf, summaryOfRecord, type Blobs, type Loaded, type StoredRecord } from './blobs.ts';
 import { FLOW_MARKS_SCHEMA } from './flow-marks.ts';
 import type { BlobReference, StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunSummary } from '../core/engine/record.ts';
 import type { RunStart, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
+import { fits } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { HeldFlow } from '../core/policy/flow.ts';
 

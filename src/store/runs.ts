@@ -11,6 +11,7 @@ import { connect } from './database.ts';
 import { runs } from './schema.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import type { RunRecord, RunStatus, RunSummary, ShownFault } from '../core/engine/record.ts';
+import { fits } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 
 export interface RunFilter {
@@ -86,20 +87,14 @@ function rowOf(summary: RunSummary, record: RunRecord | undefined): RunRow {
 const shortened = (error: ShownFault | undefined): RunRow['error'] => {
   if (error === undefined) return null;
   const { data: _data, issues: _issues, ...core } = error;
-  return fits(error, ERROR_BYTES) ? error : core;
+  return fits(JSON.stringify(error), ERROR_BYTES) ? error : core;
 };
 
 function kept({ input, output, steps }: RunRecord): RunRow['record'] {
   const whole = { input, output, steps };
-  if (fits(whole, LIMITS.runRecordBytes)) return whole;
+  if (fits(JSON.stringify(whole), LIMITS.runRecordBytes)) return whole;
   const without = { input: TOO_LARGE, output: TOO_LARGE, steps: steps.map((step) => ({ ...step, output: TOO_LARGE })) };
-  return fits(without, LIMITS.runRecordBytes) ? without : null;
-}
-
-/** Texts of a third of the bound fit in any alphabet, and need not be encoded to know it. */
-function fits(value: unknown, bytes: number): boolean {
-  const text = JSON.stringify(value);
-  return text.length * 3 <= bytes || (text.length <= bytes && new TextEncoder().encode(text).byteLength <= bytes);
+  return fits(JSON.stringify(without), LIMITS.runRecordBytes) ? without : null;
 }
 
 /** The ids of a version's newest runs that have succeeded or failed. */
