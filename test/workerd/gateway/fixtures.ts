@@ -4,7 +4,9 @@
 
 import { env, exports } from 'cloudflare:workers';
 import { expect, inject, vi } from 'vitest';
+import { acceptRuns, type Acceptance } from '../../../src/runtime/accept.ts';
 import type { RunAnswer } from '../../../src/runtime/answers.ts';
+import { checkConfiguration } from '../../../src/runtime/configuration.ts';
 import type { Env as GatewayEnv } from '../../../src/env.ts';
 import { objectOf } from '../../../src/runtime/shards.ts';
 
@@ -92,6 +94,16 @@ export async function receipts(path: string): Promise<{ readonly idempotencyKey?
 
 export const receivedAt = (path: string, times: number): Promise<void> =>
   vi.waitFor(async () => expect(await receipts(path)).toHaveLength(times), { timeout: 10_000, interval: 50 });
+
+/** Accepts a run of version 1 of a chain; resolves when it is on disk. */
+export async function accept(chain: string, input: unknown = {}, dedupeKey?: string): Promise<Acceptance> {
+  await checkConfiguration(env, 0);
+  const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
+  const request = { chain, version: 1, trigger: 'manual', event, ...(dedupeKey === undefined ? {} : { dedupeKey }) };
+  const [accepted] = await acceptRuns(env, dedupeKey, [request]);
+  if (accepted === undefined) throw new Error('nothing was accepted');
+  return accepted;
+}
 
 /** The answer of a durable run, however long it takes. */
 export async function answerOf(id: string): Promise<RunAnswer | undefined> {

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, it } from 'vitest';
-import { answerOf, call, manage, publish, receipts, receivedAt, upstream } from '../gateway/fixtures.ts';
+import { accept, answerOf, call, manage, publish, receipts, receivedAt, upstream } from '../gateway/fixtures.ts';
 import { acceptRuns } from '../../../src/runtime/accept.ts';
 import { objectOf } from '../../../src/runtime/shards.ts';
 import { checkConfiguration } from '../../../src/runtime/configuration.ts';
@@ -14,15 +14,6 @@ const key = '{{ input.customer }}';
 
 const chainOf = async (flow: object, steps: object = { a: map }): Promise<string> =>
   (await publish({ mode: 'durable', triggers: {}, steps, ...flow })).name;
-
-async function accept(chain: string, input: object = {}, dedupeKey?: string) {
-  await checkConfiguration(env, 0);
-  const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
-  const request = { chain, version: 1, trigger: 'manual', event, ...(dedupeKey === undefined ? {} : { dedupeKey }) };
-  const [accepted] = await acceptRuns(env, dedupeKey, [request]);
-  if (accepted === undefined) throw new Error('nothing was accepted');
-  return accepted;
-}
 
 async function acceptAll(chain: string, inputs: readonly object[]): Promise<string[]> {
   const ids: string[] = [];

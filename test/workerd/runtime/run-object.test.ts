@@ -1,27 +1,10 @@
 import { abortAllDurableObjects, evictAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, it } from 'vitest';
-import { answerOf, publish, QUICK, receipts, receivedAt, upstream } from '../gateway/fixtures.ts';
-import { acceptRuns } from '../../../src/runtime/accept.ts';
+import { accept, answerOf, publish, QUICK, receipts, receivedAt, upstream } from '../gateway/fixtures.ts';
 import { objectOf } from '../../../src/runtime/shards.ts';
-import { checkConfiguration } from '../../../src/runtime/configuration.ts';
 import type { RunObject } from '../../../src/runtime/run-object.ts';
 import { cancelRun, readRun, sweepRuns } from '../../../src/runtime/runs.ts';
-
-interface Started {
-  readonly id: string;
-  readonly duplicate: boolean;
-}
-
-/** Accepts a run of a chain; resolves when it is on disk. */
-async function accept(chain: string, input: unknown = {}, dedupeKey?: string): Promise<Started> {
-  await checkConfiguration(env, 0);
-  const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
-  const request = { chain, version: 1, trigger: 'manual', event, ...(dedupeKey === undefined ? {} : { dedupeKey }) };
-  const [accepted] = await acceptRuns(env, dedupeKey, [request]);
-  if (accepted === undefined) throw new Error('nothing was accepted');
-  return accepted;
-}
 
 const chainOf = async (steps: object, more: object = {}): Promise<string> =>
   (await publish({ triggers: {}, steps, ...more })).name;
