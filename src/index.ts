@@ -5,8 +5,9 @@ import type { ControlPorts } from './control/ports.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
+import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
-import { handleHttp } from './gateway/http.ts';
+
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
@@ -44,7 +45,7 @@ export default {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
-    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, path, env, ctx);
+    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleRequest(request, path, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */

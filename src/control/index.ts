@@ -11,8 +11,10 @@ import { health } from './health/index.ts';
 import { keys } from './keys/index.ts';
 import { openApiDocument } from './openapi.ts';
 import type { ControlPorts } from './ports.ts';
+import { routes } from './routes/index.ts';
 import { runs } from './runs/index.ts';
 import { sources } from './sources/index.ts';
+import { upstreams } from './upstreams/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { storageFault } from '../store/database.ts';
 
@@ -34,6 +36,8 @@ export const endpoints: readonly Endpoint[] = [
   ...chains,
   ...runs,
   ...events,
+  ...routes,
+  ...upstreams,
   ...sources,
   ...connections,
   ...keys,

@@ -60,6 +60,8 @@ export const LIMITS = {
 
   /** Body of a request to a chain. Its row takes 2 MB and may hold it twice: as the body and in the input. */
   requestBodyBytes: 900 * 1024,
+  /** The most that a route may say of a body: it passes as a stream, and the platform takes no more. */
+  routeBodyBytes: 500 * 1024 * 1024,
   /** Body of a webhook; the largest vendor (GitHub) sends up to 25 MB, most less than 1 MB. */
   webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */

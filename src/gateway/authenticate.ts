@@ -12,7 +12,7 @@ import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { checkConfiguration, type Configuration } from '../runtime/configuration.ts';
 import type { KeyRow } from '../store/configuration.ts';
-import { hashKey, keyAllowsChain } from '../vault/api-key.ts';
+import { hashKey, keyAllows } from '../vault/api-key.ts';
 
 /** By the credential as it was presented. */
 const verified = new WeakMap<Configuration, Map<string, KeyRow>>();
@@ -23,26 +23,26 @@ export function authenticate(
   env: Env,
   configuration: Configuration,
   headers: Headers,
-  chain: string,
+  target: string,
   now: number,
 ): Result<KeyRow> | Promise<Result<KeyRow>> {
   const authorization = headers.get('authorization');
   const bearer = authorization !== null && BEARER.test(authorization);
   const presented = bearer ? authorization : (headers.get('x-api-key') ?? '');
   const known = verified.get(configuration)?.get(presented);
-  if (known !== undefined) return allowed(known, chain, now);
+  if (known !== undefined) return allowed(known, target, now);
   const key = bearer ? presented.replace(BEARER, '').trim() : presented;
   if (key === '') {
     return fail('auth.missing', 'This route needs an API key: send `Authorization: Bearer <key>` or `X-API-Key`.');
   }
-  return lookUp(env, configuration, { key, presented }, chain, now);
+  return lookUp(env, configuration, { key, presented }, target, now);
 }
 
 async function lookUp(
   env: Env,
   configuration: Configuration,
   { key, presented }: { readonly key: string; readonly presented: string },
-  chain: string,
+  target: string,
   now: number,
 ): Promise<Result<KeyRow>> {
   const hash = await hashKey(key);
@@ -55,11 +55,11 @@ async function lookUp(
   if (row === undefined) return fail('auth.invalid', 'The API key is not known.');
   const keys = verified.get(within) ?? new Map<string, KeyRow>();
   verified.set(within, keys.set(presented, row));
-  return allowed(row, chain, now);
+  return allowed(row, target, now);
 }
 
-function allowed(key: KeyRow, chain: string, now: number): Result<KeyRow> {
+function allowed(key: KeyRow, target: string, now: number): Result<KeyRow> {
   if (key.expiresAt !== null && key.expiresAt <= now) return fail('auth.invalid', 'The API key has expired.');
-  if (keyAllowsChain(key.scopes, chain)) return ok(key);
-  return fail('auth.forbidden', `The API key lacks the scope chain:${chain}.`);
+  if (keyAllows(key.scopes, target)) return ok(key);
+  return fail('auth.forbidden', `The API key lacks the scope ${target}.`);
 }

@@ -5,7 +5,7 @@ import { LIMITS } from '../core/limits.ts';
 import { isJson } from '../core/media-type.ts';
 
 /** The exact bytes received; `request.too-large` as soon as the limit is passed. */
-export async function readBytes(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
+export async function readBytes(request: Request | Response, limitBytes: number): Promise<Result<Uint8Array>> {
   const declared = Number(request.headers.get('content-length') ?? Number.NaN);
   if (declared > limitBytes) return tooLarge(limitBytes);
   // A declared length is enforced by the runtime, so the body can be read at once. (And `request.body` is not

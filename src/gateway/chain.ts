@@ -1,88 +1,30 @@
-/** HTTP → chain: match, authenticate, validate, run, respond. Nothing on this way leaves the isolate. */
+/** HTTP → chain: validate, run, respond. Inline, nothing on this way leaves the isolate. */
 
-import { authenticate } from './authenticate.ts';
 import { readBody } from './body.ts';
 import { httpEvent } from './event.ts';
-import { tablesOf, type HttpTarget } from './tables.ts';
-import type { Match } from './router.ts';
+import type { Exchange } from './exchange.ts';
 import { randomId } from './random-id.ts';
+import type { ChainTarget } from './tables.ts';
 import { inputOf } from '../core/chain/input.ts';
 import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
 import { recordOf } from '../core/engine/view.ts';
-import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { fault, problemResponse, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { acceptAndWait, acceptRuns } from '../runtime/accept.ts';
 import { startFailureChain } from '../runtime/calls.ts';
-import {
-  checkConfiguration,
-  checkInBackground,
-  currentConfiguration,
-  versionFor,
-  type Configuration,
-} from '../runtime/configuration.ts';
+import { versionFor } from '../runtime/configuration.ts';
 import { hostOf } from '../runtime/host.ts';
 import { runInline } from '../runtime/inline.ts';
 import { recordInline } from '../runtime/recorder.ts';
 import type { RunAnswer } from '../runtime/answers.ts';
 
-type Found = Result<{ readonly match: Match<HttpTarget>; readonly configuration: Configuration }>;
-
-/** @param path of the request, as received */
-export async function handleHttp(request: Request, path: string, env: Env, ctx: ExecutionContext): Promise<Response> {
-  try {
-    const { method } = request;
-    const loaded = currentConfiguration(env);
-    const configuration = loaded instanceof Promise ? await loaded : loaded;
-    checkInBackground(env, ctx);
-    let found = find(configuration, method, path);
-    if (!found.ok) {
-      // Another isolate may have published the route a moment ago.
-      const checked = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
-      if (checked !== configuration) found = find(checked, method, path);
-    }
-    return found.ok ? await answer(request, method, env, ctx, found.value) : refusal(found.fault);
-  } catch (thrown) {
-    const reason = faultOf(thrown);
-    console.error('request failed', reason.code, reason.detail ?? reason.message);
-    return problemResponse(reason);
-  }
-}
-
-function find(configuration: Configuration, method: string, path: string): Found {
-  const { routes } = tablesOf(configuration);
-  const lookup = routes.find(method, path);
-  if (lookup.kind === 'found') return { ok: true, value: { match: lookup.match, configuration } };
-  if (lookup.kind === 'missing') return fail('request.not-found', `No chain answers ${path}.`);
-  if (method === 'HEAD' && lookup.allowed.includes('GET')) return find(configuration, 'GET', path);
-  return fail('request.method', `${path} takes ${lookup.allowed.join(', ')}.`, { data: lookup.allowed });
-}
-
-function refusal(reason: Fault): Response {
-  const response = problemResponse(reason);
-  if (Array.isArray(reason.data)) response.headers.set('allow', reason.data.join(', '));
-  return response;
-}
-
-async function answer(
-  request: Request,
-  method: string,
-  env: Env,
-  ctx: ExecutionContext,
-  { match, configuration }: Extract<Found, { ok: true }>['value'],
-): Promise<Response> {
-  const receivedAt = Date.now();
-  const { headers } = request;
-  const { trigger } = match.target;
-  const chain = versionFor(match.target.chain, undefined);
-  if (trigger.auth === 'key') {
-    const checking = authenticate(env, configuration, headers, chain.name, receivedAt);
-    const key = checking instanceof Promise ? await checking : checking;
-    if (!key.ok) return problemResponse(key.fault);
-  }
+export async function answerChain(exchange: Exchange, { chain: active, trigger }: ChainTarget): Promise<Response> {
+  const { request, method, headers, params, receivedAt, env, ctx } = exchange;
+  const chain = versionFor(active, undefined);
   const body = await readBody(method, request);
   if (!body.ok) return problemResponse(body.fault);
-  const event = httpEvent(request, match.params, body.value, receivedAt);
+  const event = httpEvent(request, params, body.value, receivedAt);
   const making = inputOf(chain.plan, trigger, event);
   const input = making instanceof Promise ? await making : making;
   const issues = chain.plan.validateInput?.(input) ?? [];
@@ -95,10 +37,13 @@ async function answer(
     : durable(request, env, { chain, trigger }, event, input, prefer);
 }
 
+/** The trigger that was asked, and the version that answers. */
+type Asked = Pick<ChainTarget, 'chain' | 'trigger'>;
+
 async function inline(
   env: Env,
   ctx: ExecutionContext,
-  { chain, trigger }: HttpTarget,
+  { chain, trigger }: Asked,
   event: TriggerEvent,
   input: unknown,
 ): Promise<Response> {
@@ -173,7 +118,7 @@ function preferenceOf(header: string | null): Preference {
 async function durable(
   request: Request,
   env: Env,
-  { chain, trigger }: HttpTarget,
+  { chain, trigger }: Asked,
   event: TriggerEvent,
   input: unknown,
   prefer: Preference,

@@ -41,8 +41,17 @@ export function pathOf(url: string): string {
   return url.slice(start, query === -1 ? url.length : query);
 }
 
+/** The host of a URL, without its port. */
+export function hostnameOf(url: string): string {
+  const start = url.indexOf('//') + 2;
+  const end = url.indexOf('/', start);
+  const host = url.slice(start, end === -1 ? url.length : end);
+  const port = host.startsWith('[') ? host.indexOf(']:') + 1 : host.indexOf(':');
+  return port > 0 ? host.slice(0, port) : host;
+}
+
 /** Of a repeated parameter the last one counts. */
-function queryOf(url: string): Record<string, string> {
+export function queryOf(url: string): Record<string, string> {
   const query = new Bare<string>();
   const start = url.indexOf('?');
   if (start === -1) return query;

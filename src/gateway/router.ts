@@ -1,13 +1,17 @@
 /**
- * Finds the target of a method and path. Static paths are one map look-up; paths with parameters walk a
- * tree by segments, literal before parameter, without a regular expression. Built once per configuration.
+ * Finds the target of a host, method and path. Static paths are one map look-up; paths with parameters walk
+ * a tree by segments, without a regular expression: literal before parameter before `{rest*}`, a method by
+ * name before any method, a named host before `*.host` before every host. Built once per configuration.
  */
 
 import { Bare } from '../core/json.ts';
 
 export interface Match<T> {
   readonly target: T;
+  /** Decoded. */
   readonly params: Readonly<Record<string, string>>;
+  /** The same in their order, as received. */
+  readonly values: readonly string[];
 }
 
 export type Lookup<T> =
@@ -15,29 +19,37 @@ export type Lookup<T> =
   | { readonly kind: 'method'; readonly allowed: readonly string[] }
   | { readonly kind: 'missing' };
 
-interface Route<T> {
+interface Entry<T> {
   readonly target: T;
   readonly names: readonly string[];
 }
 
-type Methods<T> = Map<string, Route<T>>;
+type Methods<T> = Map<string, Entry<T>>;
 
 interface Node<T> {
   readonly literals: Map<string, Node<T>>;
   parameter: Node<T> | undefined;
+  /** Of `{rest*}`, which takes whatever is left. */
+  rest: Methods<T> | undefined;
   methods: Methods<T> | undefined;
 }
 
+/** The method of an entry that answers all. */
+export const ANY = '*';
+
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({});
+const NO_VALUES: readonly string[] = Object.freeze([]);
 const MISSING = { kind: 'missing' } as const;
 
-const newNode = <T>(): Node<T> => ({ literals: new Map(), parameter: undefined, methods: undefined });
+const newNode = <T>(): Node<T> => ({ literals: new Map(), parameter: undefined, rest: undefined, methods: undefined });
 
-export class Router<T> {
+const named = <T>(methods: Methods<T> | undefined, method: string): Entry<T> | undefined =>
+  methods?.get(method) ?? methods?.get(ANY);
+
+class Paths<T> {
   readonly #static = new Map<string, Methods<T>>();
   readonly #root: Node<T> = newNode();
 
-  /** @param path normalised, `/a/{id}/b` */
   add(method: string, path: string, target: T): void {
     const names: string[] = [];
     if (!path.includes('{')) {
@@ -47,6 +59,12 @@ export class Router<T> {
     }
     let node = this.#root;
     for (const segment of path.slice(1).split('/')) {
+      if (segment.endsWith('*}')) {
+        names.push(segment.slice(1, -2));
+        node.rest ??= new Map();
+        node.rest.set(method, { target, names });
+        return;
+      }
       if (segment.startsWith('{')) {
         names.push(segment.slice(1, -1));
         node = node.parameter ??= newNode();
@@ -60,21 +78,77 @@ export class Router<T> {
     node.methods.set(method, { target, names });
   }
 
-  /** @param path as received, percent-encoding kept; parameters come back decoded */
-  find(method: string, path: string): Lookup<T> {
+  /** @param allowed gets the methods of what matches the path alone */
+  find(method: string, path: string, allowed: Set<string> | undefined): Lookup<T> | undefined {
     const fixed = this.#static.get(path);
-    const route = fixed?.get(method);
-    if (route !== undefined) return { kind: 'found', match: { target: route.target, params: NO_PARAMS } };
+    const entry = named(fixed, method);
+    if (entry !== undefined) {
+      return { kind: 'found', match: { target: entry.target, params: NO_PARAMS, values: NO_VALUES } };
+    }
+    if (allowed !== undefined) for (const other of fixed?.keys() ?? []) allowed.add(other);
     const values: string[] = [];
-    const dynamic = walk(this.#root, method, path, 1, values, undefined);
-    if (dynamic !== undefined) return found(dynamic, values);
-    const allowed = new Set<string>(fixed?.keys());
-    walk(this.#root, method, path, 1, values, allowed);
-    return allowed.size === 0 ? MISSING : { kind: 'method', allowed: [...allowed] };
+    const dynamic = walk(this.#root, method, path, 1, values, allowed);
+    return dynamic && found(dynamic, values);
   }
 }
 
-/** Adds the methods of what matches the path alone to `allowed`, and looks on. */
+export class Router<T> {
+  readonly #everywhere = new Paths<T>();
+  readonly #hosts = new Map<string, Paths<T>>();
+  /** By `.example.com`. */
+  readonly #domains = new Map<string, Paths<T>>();
+
+  /**
+   * @param path normalised, `/a/{id}/{rest*}`
+   * @param host `api.example.com`, `*.example.com`, or undefined for every host
+   */
+  add(method: string, path: string, target: T, host?: string): void {
+    this.#pathsOf(host).add(method, path, target);
+  }
+
+  #pathsOf(host: string | undefined): Paths<T> {
+    if (host === undefined) return this.#everywhere;
+    const [map, key] = host.startsWith('*') ? [this.#domains, host.slice(1)] : [this.#hosts, host];
+    const paths = map.get(key) ?? new Paths<T>();
+    map.set(key, paths);
+    return paths;
+  }
+
+  /** Whether the host of a request matters; reading it is spared otherwise. */
+  get hosted(): boolean {
+    return this.#hosts.size > 0 || this.#domains.size > 0;
+  }
+
+  /**
+   * @param path as received, percent-encoding kept; parameters come back decoded
+   * @param host without a port
+   */
+  find(method: string, path: string, host = ''): Lookup<T> {
+    const own = this.hosted ? this.#onHost(host) : [];
+    for (const paths of own) {
+      const lookup = paths.find(method, path, undefined);
+      if (lookup !== undefined) return lookup;
+    }
+    const lookup = this.#everywhere.find(method, path, undefined);
+    if (lookup !== undefined) return lookup;
+    const allowed = new Set<string>();
+    for (const paths of [...own, this.#everywhere]) paths.find('', path, allowed);
+    return allowed.size === 0 ? MISSING : { kind: 'method', allowed: [...allowed] };
+  }
+
+  /** The nearest first. */
+  #onHost(host: string): readonly Paths<T>[] {
+    const exact = this.#hosts.get(host);
+    const all = exact === undefined ? [] : [exact];
+    if (this.#domains.size === 0) return all;
+    for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
+      const paths = this.#domains.get(host.slice(dot));
+      if (paths !== undefined) all.push(paths);
+    }
+    return all;
+  }
+}
+
 function walk<T>(
   node: Node<T>,
   method: string,
@@ -82,17 +156,20 @@ function walk<T>(
   from: number,
   values: string[],
   allowed: Set<string> | undefined,
-): Route<T> | undefined {
+): Entry<T> | undefined {
   const slash = path.indexOf('/', from);
   const segment = path.slice(from, slash === -1 ? path.length : slash);
   const literal = node.literals.get(segment);
-  const route = literal && enter(literal, method, path, slash, values, allowed);
+  const entry = literal && enter(literal, method, path, slash, values, allowed);
+  if (entry !== undefined) return entry;
   // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
-  if (route !== undefined || node.parameter === undefined || segment === '') return route;
-  values.push(segment);
-  const behind = enter(node.parameter, method, path, slash, values, allowed);
-  if (behind === undefined) values.pop();
-  return behind;
+  if (node.parameter !== undefined && segment !== '') {
+    values.push(segment);
+    const behind = enter(node.parameter, method, path, slash, values, allowed);
+    if (behind !== undefined) return behind;
+    values.pop();
+  }
+  return takeRest(node, method, path.slice(from), values, allowed);
 }
 
 function enter<T>(
@@ -102,21 +179,35 @@ function enter<T>(
   slash: number,
   values: string[],
   allowed: Set<string> | undefined,
-): Route<T> | undefined {
+): Entry<T> | undefined {
   if (slash !== -1) return walk(node, method, path, slash + 1, values, allowed);
-  const route = node.methods?.get(method);
-  if (route === undefined && allowed !== undefined) for (const other of node.methods?.keys() ?? []) allowed.add(other);
-  return route;
+  const entry = named(node.methods, method);
+  if (entry !== undefined) return entry;
+  if (allowed !== undefined) for (const other of node.methods?.keys() ?? []) allowed.add(other);
+  return takeRest(node, method, '', values, allowed);
 }
 
-function found<T>(route: Route<T>, values: readonly string[]): Lookup<T> {
+function takeRest<T>(
+  { rest }: Node<T>,
+  method: string,
+  left: string,
+  values: string[],
+  allowed: Set<string> | undefined,
+): Entry<T> | undefined {
+  const entry = named(rest, method);
+  if (entry !== undefined) values.push(left);
+  else if (allowed !== undefined) for (const other of rest?.keys() ?? []) allowed.add(other);
+  return entry;
+}
+
+function found<T>(entry: Entry<T>, values: readonly string[]): Lookup<T> {
   const params = new Bare<string>();
-  for (let index = 0; index < route.names.length; index++) {
+  for (let index = 0; index < entry.names.length; index++) {
     const value = decode(values[index] ?? '');
     if (value === undefined) return MISSING;
-    params[route.names[index] ?? ''] = value;
+    params[entry.names[index] ?? ''] = value;
   }
-  return { kind: 'found', match: { target: route.target, params } };
+  return { kind: 'found', match: { target: entry.target, params, values } };
 }
 
 /** A malformed escape matches nothing rather than reaching a chain half-decoded. */

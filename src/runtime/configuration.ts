@@ -13,6 +13,9 @@ import type { Plan } from '../core/chain/plan.ts';
 import { FaultError, fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isCanary, shareOf } from '../core/policy/canary.ts';
+import { compileRoute } from '../core/route/compile.ts';
+import type { RoutePlan } from '../core/route/plan.ts';
+import { compilePool, type PoolPlan } from '../core/route/upstream.ts';
 import type { Env } from '../env.ts';
 import { loadChainVersion, type ChainVersion } from '../store/chains.ts';
 import {
@@ -38,6 +41,8 @@ export interface ActiveChain extends ActiveVersion {
 export interface Configuration {
   readonly revision: number;
   readonly chains: ReadonlyMap<string, ActiveChain>;
+  readonly routes: ReadonlyMap<string, RoutePlan>;
+  readonly upstreams: ReadonlyMap<string, PoolPlan>;
   readonly sources: ReadonlyMap<string, SourceRow>;
   /** By the hash of the key. */
   readonly keys: ReadonlyMap<string, KeyRow>;
@@ -67,6 +72,8 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
   const loaded: Configuration = {
     revision: stored.revision,
     chains: new Map(chains.map((chain) => [chain.name, chain])),
+    routes: routePlans(stored.routes),
+    upstreams: poolPlans(stored.upstreams),
     sources: new Map(stored.sources.map((source) => [source.name, source])),
     keys: new Map(stored.keys.map((key) => [key.hash, key])),
     connections: new Map(stored.connections.map((connection) => [connection.name, connection])),
@@ -83,6 +90,28 @@ function compiled({ name, version, document }: Pick<ChainVersion, 'name' | 'vers
   console.error(`chain ${name} version ${version} cannot be compiled`, plan.fault.issues);
   return undefined;
 }
+
+/** Keeps plans as long as their documents stay as they are: what hangs on a plan outlives changes of others. */
+function planCache<Plan>(kind: string, compile: (document: unknown) => Result<Plan>) {
+  let known: ReadonlyMap<string, { readonly text: string; readonly plan: Plan }> = new Map();
+  return (rows: readonly { readonly name: string; readonly document: unknown }[]): ReadonlyMap<string, Plan> => {
+    known = new Map(
+      rows.flatMap(({ name, document }) => {
+        const text = JSON.stringify(document);
+        const before = known.get(name);
+        if (before?.text === text) return [[name, before]];
+        const made = compile(document);
+        if (made.ok) return [[name, { text, plan: made.value }]];
+        console.error(`${kind} ${name} cannot be compiled`, made.fault.issues);
+        return [];
+      }),
+    );
+    return new Map([...known].map(([name, { plan }]) => [name, plan]));
+  };
+}
+
+const routePlans = planCache('route', compileRoute);
+const poolPlans = planCache('upstream', compilePool);
 
 /** The version that a new run takes. Runs with the same key, such as a delivery that comes again, take the same. */
 export function versionFor(chain: ActiveChain, key: string | undefined): ActiveVersion {

@@ -11,6 +11,7 @@ import { alias } from 'drizzle-orm/sqlite-core';
 import { change, connect, isTaken, type Database } from './database.ts';
 import { chainActivations, chainCanaries, chainRoutes, chains } from './schema.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
+import { shapeOf } from '../core/route/path.ts';
 
 export interface Activation {
   readonly name: string;
@@ -80,8 +81,6 @@ export function activation(
     ),
   ];
 }
-
-const shapeOf = (path: string): string => path.replaceAll(/\{[^}/]*\}/g, '{}');
 
 /** Faults `chain.route-taken`, `storage.unavailable`. */
 export async function activateVersion(

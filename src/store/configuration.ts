@@ -5,7 +5,8 @@ import { selectActiveChains, type ChainVersion } from './chains.ts';
 import { connect, type Database } from './database.ts';
 import type { ConnectionRow } from './connections.ts';
 import type { KeyRow } from './keys.ts';
-import { apiKeys, configuration, connections, sources } from './schema.ts';
+import { apiKeys, configuration, connections, routes, sources, upstreams } from './schema.ts';
+import type { RouteRow, UpstreamRow } from './routes.ts';
 import type { SourceRow } from './sources.ts';
 
 export type { ConnectionRow, KeyRow, SourceRow };
@@ -24,6 +25,8 @@ export interface StoredConfiguration {
   readonly revision: number;
   readonly chains: readonly ChainVersion[];
   readonly canaries: readonly StoredCanary[];
+  readonly routes: readonly RouteRow[];
+  readonly upstreams: readonly UpstreamRow[];
   readonly sources: readonly SourceRow[];
   readonly connections: readonly ConnectionRow[];
   /** Expired ones too: they expire while an isolate holds them. */
@@ -41,18 +44,24 @@ export async function loadRevision(db: D1Database): Promise<number> {
 /** One batch, hence one consistent state. */
 export async function loadConfiguration(db: D1Database): Promise<StoredConfiguration> {
   const database = connect(db);
-  const [revisions, chains, canaries, sourceRows, connectionRows, keys] = await database.batch([
-    selectRevision(database),
-    selectActiveChains(database),
-    selectActiveCanaries(database),
-    database.select().from(sources),
-    database.select().from(connections),
-    database.select().from(apiKeys),
-  ]);
+  const [revisions, chains, canaries, routeRows, upstreamRows, sourceRows, connectionRows, keys] = await database.batch(
+    [
+      selectRevision(database),
+      selectActiveChains(database),
+      selectActiveCanaries(database),
+      database.select().from(routes),
+      database.select().from(upstreams),
+      database.select().from(sources),
+      database.select().from(connections),
+      database.select().from(apiKeys),
+    ],
+  );
   return {
     revision: revisions[0]?.revision ?? 0,
     chains,
     canaries,
+    routes: routeRows,
+    upstreams: upstreamRows,
     sources: sourceRows,
     connections: connectionRows,
     keys,

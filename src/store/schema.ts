@@ -95,6 +95,36 @@ export const chainRoutes = sqliteTable(
   (table) => [primaryKey({ columns: [table.method, table.shape] })],
 );
 
+/** Where requests are passed on to. */
+export const upstreams = sqliteTable('upstreams', {
+  name: text().primaryKey(),
+  document: text({ mode: 'json' }).$type<unknown>().notNull(),
+  updatedAt: integer('updated_at').notNull(),
+  updatedBy: text('updated_by').notNull(),
+});
+
+export const routes = sqliteTable('routes', {
+  name: text().primaryKey(),
+  document: text({ mode: 'json' }).$type<unknown>().notNull(),
+  updatedAt: integer('updated_at').notNull(),
+  updatedBy: text('updated_by').notNull(),
+});
+
+/** What each route answers. The key is what keeps two of them off the same requests. */
+export const routePaths = sqliteTable(
+  'route_paths',
+  {
+    /** Empty: every host. */
+    host: text().notNull(),
+    /** `*`: every method. */
+    method: text().notNull(),
+    /** The path with its parameters' names left out. */
+    shape: text().notNull(),
+    route: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.host, table.method, table.shape] })],
+);
+
 /** Its key serves the lists of a chain; a list over all chains merges them. The migration makes it without row ids. */
 export const runs = sqliteTable(
   'runs',

@@ -30,8 +30,9 @@ export async function isWellFormedKey(key: string): Promise<boolean> {
   return body !== undefined && checksum === (await checksumOf(body));
 }
 
-/** What a key may call: every chain, or the chain of that name. */
-export const KEY_SCOPE = /^chain:(?:\*|[a-z][a-z0-9]*(?:-[a-z0-9]+)*)$/;
+/** What a key may call: every chain or route, or the one of that name. */
+export const KEY_SCOPE = /^(?:chain|route):(?:\*|[a-z][a-z0-9]*(?:-[a-z0-9]+)*)$/;
 
-export const keyAllowsChain = (scopes: readonly string[], chain: string): boolean =>
-  scopes.includes('chain:*') || scopes.includes(`chain:${chain}`);
+/** @param target `chain:<name>` or `route:<name>` */
+export const keyAllows = (scopes: readonly string[], target: string): boolean =>
+  scopes.includes(target) || scopes.includes(`${target.slice(0, target.indexOf(':'))}:*`);

@@ -134,6 +134,8 @@ class Scenario {
     return {
       revision: 1,
       chains: new Map(chains),
+      routes: new Map(),
+      upstreams: new Map(),
       sources: new Map(),
       keys: new Map(),
       connections: new Map([['provider', connection]]),

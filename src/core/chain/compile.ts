@@ -3,48 +3,28 @@
  * the field and what would be right.
  */
 
-import { toJsonSchema } from '@valibot/to-json-schema';
-import { getDotPath, safeParse } from 'valibot';
 import type { Catalogue } from './catalogue.ts';
-import { conform, type Leaf } from './conform.ts';
 import { chainSchema, type ChainDocument } from './document.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { compileFlow } from './flow-control.ts';
-import { at, IssueList } from './issues.ts';
+import { IssueList } from './issues.ts';
 import { isReservedName } from './names.ts';
+import { parseDocument, refuseDocument } from './parse.ts';
 import type { Mode, Plan, StepPlan } from './plan.ts';
 import { compileGraph } from './steps.ts';
 import { checkTemplate, SCOPES } from './scopes.ts';
 import { compileTriggers, modeOf } from './triggers.ts';
 import { compileJsonSchema } from '../data/json-schema.ts';
-import { fail, ok, type Result } from '../errors.ts';
+import { ok, type Result } from '../errors.ts';
 import type { Json } from '../json.ts';
 import { LIMITS } from '../limits.ts';
-
-let documentSchema: unknown;
-
-/** What a document's own texts are before the run: always themselves. */
-const literally = (): Leaf => 'literal';
 
 /** Fault `chain.invalid` with an issue for each mistake. */
 export function compileChain(document: unknown, catalogue: Catalogue): Result<Plan> {
   const issues = new IssueList();
-  const deep = tooDeep(document);
-  if (deep !== undefined) {
-    issues.add(deep, `Nested deeper than ${LIMITS.jsonDepth} levels.`);
-    return invalid(issues);
-  }
-  documentSchema ??= toJsonSchema(chainSchema, { target: 'draft-2020-12', typeMode: 'input', errorMode: 'ignore' });
-  conform(document, documentSchema, '', issues, { leaf: literally, safeKeys: true });
+  const chain = parseDocument(chainSchema, document, issues);
   // The order of steps means little while the steps themselves cannot be read.
-  if (issues.all.length > 0) return invalid(issues);
-  const parsed = safeParse(chainSchema, document);
-  if (!parsed.success) {
-    // JSON Schema counts characters where valibot counts UTF-16 units, so that one may pass what the other refuses.
-    for (const issue of parsed.issues) issues.add(getDotPath(issue) ?? '', issue.message);
-    return invalid(issues);
-  }
-  const chain = parsed.output;
+  if (chain === undefined) return refuseDocument('chain.invalid', issues);
   if (isReservedName(chain.name)) {
     issues.add('name', `The name "${chain.name}" is reserved in JavaScript; choose another.`);
   }
@@ -73,28 +53,10 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
     timeoutMilliseconds: runTimeout(chain, mode, steps, issues),
     document: document as Json,
   };
-  return issues.all.length === 0 ? ok(plan) : invalid(issues);
+  return issues.all.length === 0 ? ok(plan) : refuseDocument('chain.invalid', issues);
 }
 
 const undoes = (step: StepPlan): boolean => step.undo !== undefined || (step.each?.steps.some(undoes) ?? false);
-
-/** The path of a value nested so deep that recursion over it would not fit the stack. Scalars have no depth. */
-function tooDeep(value: unknown, depth = 0): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  if (depth > LIMITS.jsonDepth) return '';
-  for (const [key, member] of Object.entries(value)) {
-    const found = tooDeep(member, depth + 1);
-    if (found !== undefined) return at(key, found);
-  }
-  return undefined;
-}
-
-function invalid(issues: IssueList): Result<never> {
-  const [first] = issues.all;
-  const more = issues.all.length > 1 ? ` (and ${issues.all.length - 1} more)` : '';
-  const path = first === undefined || first.path === '' ? '' : `${first.path}: `;
-  return fail('chain.invalid', `${path}${first?.message ?? 'not valid'}${more}`, { issues: issues.all });
-}
 
 function compileInput(chain: ChainDocument, issues: IssueList): Plan['validateInput'] {
   if (chain.input === undefined) return undefined;

@@ -6,6 +6,7 @@
 import * as v from 'valibot';
 import { DURATION, formatDuration } from './duration.ts';
 import { LIMITS } from '../limits.ts';
+import { POLICIES } from '../route/policies.ts';
 
 const longest = {
   retryDelay: formatDuration(LIMITS.retryDelayLongestMilliseconds),
@@ -60,13 +61,7 @@ export const TRIGGERS = {
           'The path that the trigger answers. `{name}` stands for a whole segment and is read as `trigger.params.name`. `/_/` and `/hooks/` belong to the gateway.',
         ),
       ),
-      auth: v.optional(
-        v.pipe(
-          v.picklist(['key', 'public']),
-          v.description('`key`: the caller presents an API key; `public`: anybody may call.'),
-        ),
-        'key',
-      ),
+      ...POLICIES,
       respond: v.optional(
         v.pipe(
           v.picklist(['result', 'accepted']),

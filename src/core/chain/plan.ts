@@ -4,6 +4,7 @@ import type { Template } from '../expression/types.ts';
 import type { Json } from '../json.ts';
 import type { Issue } from '../errors.ts';
 import type { Strategy } from '../policy/flow.ts';
+import type { Policies } from '../route/policies.ts';
 import type { ActionFacts } from './catalogue.ts';
 import type { Portability } from './portable.ts';
 
@@ -77,7 +78,7 @@ export type TriggerPlan = { readonly name: string; readonly input: Template | un
       readonly type: 'http';
       readonly method: string;
       readonly path: string;
-      readonly auth: 'key' | 'public';
+      readonly policies: Policies;
       /** `result`: the caller waits for the run; `accepted`: 202 with the run's URL. */
       readonly respond: 'result' | 'accepted';
     }

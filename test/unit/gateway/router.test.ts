@@ -109,6 +109,85 @@ describe('refuses', () => {
   });
 });
 
+describe('a rest', () => {
+  const rest = routerOf(
+    'GET /files/{rest*}',
+    'GET /files/{id}/info',
+    'GET /files/list',
+    '* /api/{rest*}',
+    'GET /api/v1',
+  );
+
+  it.each([
+    ['GET /files/a', { rest: 'a' }],
+    ['GET /files/a/b/c', { rest: 'a/b/c' }],
+    ['GET /files/a/info/x', { rest: 'a/info/x' }],
+    ['GET /files/a//b/', { rest: 'a//b/' }],
+    ['GET /files/', { rest: '' }],
+    ['GET /files', { rest: '' }],
+  ])('takes what is left of %s', (asked, params) => {
+    expect(find(rest, asked)).toEqual(['GET /files/{rest*}', params]);
+  });
+
+  it('comes after everything that is more exact', () => {
+    expect(find(rest, 'GET /files/list')).toEqual(['GET /files/list', {}]);
+    expect(find(rest, 'GET /files/7/info')).toEqual(['GET /files/{id}/info', { id: '7' }]);
+    expect(find(rest, 'GET /api/v1')).toEqual(['GET /api/v1', {}]);
+  });
+
+  it('takes every method where its own is *', () => {
+    for (const method of ['GET', 'POST', 'PURGE']) {
+      expect(find(rest, `${method} /api/v1/x`)).toEqual(['* /api/{rest*}', { rest: 'v1/x' }]);
+    }
+    expect(find(rest, 'POST /api/v1')).toEqual(['* /api/{rest*}', { rest: 'v1' }]);
+  });
+
+  it.each(['GET /filesystem', 'GET /file', 'GET /files%2Fa', 'GET //files/a', 'GET /files/%zz'])(
+    'does not take %s',
+    (asked) => {
+      expect(find(rest, asked)).toBeUndefined();
+    },
+  );
+
+  it('gives its value also as it was received', () => {
+    const lookup = rest.find('GET', '/files/a%2Fb/c');
+    expect(lookup).toMatchObject({ match: { params: { rest: 'a/b/c' }, values: ['a%2Fb/c'] } });
+  });
+});
+
+describe('a host', () => {
+  const hosts = new Router<string>();
+  hosts.add('GET', '/a', 'everywhere');
+  hosts.add('GET', '/b', 'everywhere');
+  hosts.add('GET', '/a', 'exact', 'api.example.com');
+  hosts.add('GET', '/a', 'near', '*.eu.example.com');
+  hosts.add('GET', '/a', 'wide', '*.example.com');
+  hosts.add('POST', '/c', 'posted', '*.example.com');
+  const on = (host: string, path = '/a', method = 'GET'): unknown => {
+    const lookup = hosts.find(method, path, host);
+    return lookup.kind === 'found' ? lookup.match.target : lookup;
+  };
+
+  it.each([
+    ['api.example.com', 'exact'],
+    ['www.example.com', 'wide'],
+    ['a.b.example.com', 'wide'],
+    ['x.eu.example.com', 'near'],
+    ['example.com', 'everywhere'],
+    ['badexample.com', 'everywhere'],
+    ['api.example.com.evil.test', 'everywhere'],
+    ['', 'everywhere'],
+  ])('%s leads to the route that is %s', (host, target) => {
+    expect(on(host)).toBe(target);
+  });
+
+  it('without the path leaves it to the routes of every host', () => {
+    expect(on('api.example.com', '/b')).toBe('everywhere');
+    expect(on('api.example.com', '/c')).toEqual({ kind: 'method', allowed: ['POST'] });
+    expect(on('example.com', '/c')).toEqual({ kind: 'missing' });
+  });
+});
+
 it('stays right and fast with ten thousand routes', () => {
   const many = new Router<number>();
   for (let n = 0; n < 5_000; n++) {

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
-import { hashKey, isWellFormedKey, keyAllowsChain, KEY_SCOPE, makeKey } from '../../../src/vault/api-key.ts';
+import { hashKey, isWellFormedKey, keyAllows, KEY_SCOPE, makeKey } from '../../../src/vault/api-key.ts';
 import { equalSecrets } from '../../../src/vault/compare.ts';
 import { Secret } from '../../../src/vault/secret.ts';
 
@@ -50,11 +50,11 @@ test('a scope names one chain or all, and nothing else', () => {
 });
 
 test('a key calls the chains of its scopes only', () => {
-  expect(keyAllowsChain(['chain:*'], 'orders')).toBe(true);
-  expect(keyAllowsChain(['chain:a', 'chain:orders'], 'orders')).toBe(true);
-  expect(keyAllowsChain([], 'orders')).toBe(false);
-  expect(keyAllowsChain(['chain:orders-2'], 'orders')).toBe(false);
-  expect(keyAllowsChain(['chain:orders'], '*')).toBe(false);
+  expect(keyAllows(['chain:*'], 'chain:orders')).toBe(true);
+  expect(keyAllows(['chain:a', 'chain:orders'], 'chain:orders')).toBe(true);
+  expect(keyAllows([], 'chain:orders')).toBe(false);
+  expect(keyAllows(['chain:orders-2'], 'chain:orders')).toBe(false);
+  expect(keyAllows(['chain:orders'], '*')).toBe(false);
 });
 
 test.each([

@@ -21,10 +21,13 @@ const bodies: Record<string, unknown> = {
   sendEvent: { name: 'paid', key: 1, data: {} },
 };
 
+/** Documents, which name their mistakes with codes of their own. */
+const DOCUMENTS = ['publishChain', 'saveRoute', 'saveUpstream'];
+
 const jsonEndpoints = endpoints.flatMap((item) => {
   const body = bodies[item.id];
   const path = item.path.replace('/_/api/v1', '').replace('{name}', 'orders').replace('{id}', 'run_1');
-  return item.body === undefined || item.id === 'publishChain' ? [] : [{ ...item, path, body }];
+  return item.body === undefined || DOCUMENTS.includes(item.id) ? [] : [{ ...item, path, body }];
 });
 
 test('every endpoint that takes JSON has a body here', () => {

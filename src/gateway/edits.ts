@@ -1,0 +1,144 @@
+/** Carries out the edits of a route. */
+
+import { parseJson, readBytes } from './body.ts';
+import { headersOf, queryOf } from './event.ts';
+import type { Exchange } from './exchange.ts';
+import type { Outgoing } from './route.ts';
+import { fault, FaultError, ok, type Result } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { isJson } from '../core/media-type.ts';
+import type { HeaderEdits, RequestEdits, ResponseEdits } from '../core/route/edits.ts';
+import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
+
+type Scope = Record<string, unknown>;
+
+/** Read only where an expression asks for it. */
+const scopeOf = ({ method, path, params, url, headers }: Exchange, route: RoutePlan, version: VersionPlan): Scope => ({
+  request: {
+    method,
+    path,
+    params,
+    get query() {
+      return queryOf(url);
+    },
+    get headers() {
+      return headersOf(headers);
+    },
+  },
+  route: { name: route.name, version: version.name },
+});
+
+export async function editedRequest(
+  edits: RequestEdits,
+  exchange: Exchange,
+  route: RoutePlan,
+  version: VersionPlan,
+  values: readonly string[],
+): Promise<Result<Outgoing>> {
+  const { url, path, request } = exchange;
+  const scope = scopeOf(exchange, route, version);
+  const start = url.indexOf('?');
+  const query = start === -1 ? '' : url.slice(start);
+  let headers: Headers | undefined;
+  if (edits.headers !== undefined || edits.body !== undefined) headers = new Headers(exchange.headers);
+  let body: string | undefined;
+  if (edits.body !== undefined) {
+    const bytes = await readBytes(request, Math.min(route.bodyLimitBytes ?? Infinity, LIMITS.requestBodyBytes));
+    if (!bytes.ok) return bytes;
+    const given = valueOf(bytes.value, exchange.headers.get('content-type'));
+    if (!given.ok) return given;
+    const value = await edits.body.evaluate({
+      ...scope,
+      request: { ...(scope['request'] as object), body: given.value },
+    });
+    body = textOf(value, headers);
+    headers?.delete('content-length');
+    headers?.delete('content-encoding');
+  }
+  if (headers !== undefined && edits.headers !== undefined) await editHeaders(edits.headers, scope, headers);
+  return ok({
+    path:
+      (edits.path === undefined ? path : joined(edits.path, values)) + (await editedQuery(edits.query, scope, query)),
+    headers,
+    body,
+  });
+}
+
+const joined = (parts: readonly (string | number)[], values: readonly string[]): string => {
+  let path = '';
+  for (const part of parts) path += typeof part === 'string' ? part : (values[part] ?? '');
+  return path;
+};
+
+async function editedQuery(edits: RequestEdits['query'], scope: Scope, query: string): Promise<string> {
+  if (edits === undefined) return query;
+  const parameters = new URLSearchParams(query);
+  for (const name of edits.remove) parameters.delete(name);
+  for (const [name, template] of edits.set) {
+    const value = await template.evaluate(scope);
+    if (value !== undefined) parameters.set(name, plainText(value));
+  }
+  const text = parameters.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+async function editHeaders({ set, remove }: HeaderEdits, scope: Scope, headers: Headers): Promise<void> {
+  for (const name of remove) headers.delete(name);
+  for (const [name, template] of set) {
+    const value = await template.evaluate(scope);
+    if (value === undefined) continue;
+    try {
+      headers.set(name, plainText(value));
+    } catch {
+      throw new FaultError(fault('route.failed', `The value of the header ${name} cannot stand in a header.`));
+    }
+  }
+}
+
+export async function editedResponse(
+  edits: ResponseEdits,
+  exchange: Exchange,
+  route: RoutePlan,
+  version: VersionPlan,
+  reply: Response,
+): Promise<Response> {
+  if (reply.webSocket) return reply;
+  const headers = new Headers(reply.headers);
+  const { status } = reply;
+  const scope: Scope = scopeOf(exchange, route, version);
+  scope['response'] = { status, headers: Object.fromEntries(headers) };
+  let body: BodyInit | null = reply.body;
+  if (edits.body !== undefined && body !== null) {
+    const bytes = await readBytes(reply, LIMITS.responseBodyBytes);
+    if (!bytes.ok) throw new FaultError(fault('upstream.too-large', 'The reply is too large to be changed.'));
+    const given = valueOf(bytes.value, headers.get('content-type'));
+    const value = await edits.body.evaluate({
+      ...scope,
+      response: {
+        ...(scope['response'] as object),
+        body: given.ok ? given.value : new TextDecoder().decode(bytes.value),
+      },
+    });
+    body = textOf(value, headers);
+    headers.delete('content-length');
+    headers.delete('content-encoding');
+    headers.delete('etag');
+  }
+  if (edits.headers !== undefined) await editHeaders(edits.headers, scope, headers);
+  return new Response(body, { status, statusText: reply.statusText, headers });
+}
+
+function valueOf(bytes: Uint8Array, type: string | null): Result<unknown> {
+  const text = new TextDecoder().decode(bytes);
+  if (text === '') return ok(undefined);
+  return isJson(type) ? parseJson(text) : ok(text);
+}
+
+/** A text is sent as it is, anything else as JSON. */
+function textOf(value: unknown, headers: Headers | undefined): string {
+  if (typeof value === 'string') return value;
+  headers?.set('content-type', 'application/json');
+  return JSON.stringify(value ?? null);
+}
+
+const plainText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
