@@ -13,6 +13,19 @@ CREATE TABLE `routes` (
 	`updated_by` text NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE `traffic` (
+	`at` integer NOT NULL,
+	`seconds` integer NOT NULL,
+	`target` text NOT NULL,
+	`version` text NOT NULL,
+	`caller` text NOT NULL,
+	`requests` integer NOT NULL,
+	`statuses` text NOT NULL,
+	`total_milliseconds` real NOT NULL,
+	`buckets` text NOT NULL,
+	PRIMARY KEY(`at`, `seconds`, `target`, `version`, `caller`)
+) WITHOUT ROWID;
+--> statement-breakpoint
 CREATE TABLE `upstreams` (
 	`name` text PRIMARY KEY NOT NULL,
 	`document` text NOT NULL,

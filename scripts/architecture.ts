@@ -21,7 +21,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   gateway: ['core', 'connectors', 'drivers', 'store', 'vault', 'telemetry', 'runtime', 'env.ts'],
   control: ['core', 'connectors', 'drivers', 'store', 'vault', 'telemetry', 'runtime', 'env.ts'],
   // Names the classes of the objects in the types of its bindings.
-  'env.ts': ['runtime'],
+  'env.ts': ['runtime', 'telemetry'],
 };
 
 /** The composition root: it may import anything, and nothing imports it. */

@@ -3,6 +3,7 @@
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
+import type { TrafficMessage } from './telemetry/traffic.ts';
 
 export interface Env {
   /** The gateway's own records. */
@@ -15,6 +16,8 @@ export interface Env {
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
+  /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */
+  readonly TELEMETRY?: Queue<TrafficMessage>;
   /** The way out where the runtime gives one of its own (`npm start`); the global `fetch` elsewhere. */
   readonly EGRESS?: Fetcher;
   /** The key of the management API. Without it that API is closed. */

@@ -28,6 +28,8 @@ import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
+import { foldTraffic, readTraffic } from './store/traffic.ts';
+import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
@@ -58,10 +60,12 @@ export default {
       schedulerOf(env).sweep(),
       judgeCanaries(env, configuration),
       pruneRuns(env.DB, prunedBefore),
+      foldTraffic(env.DB, Date.now()),
     ]);
   },
 
   async queue(batch, env, ctx): Promise<void> {
+    if (batch.queue.startsWith('tidegate-telemetry')) return consumeTraffic(batch, env);
     if (batch.queue.endsWith('-dead')) return consumeDeadSteps(batch, env);
     const { StepsWorker: worker } = ctx.exports as unknown as Loopback;
     return consumeSteps(batch, (message, attempt) => worker.work(message, attempt));
@@ -85,6 +89,10 @@ function portsOf(env: Env): ControlPorts {
     listRuns: async (filter) => {
       await saveSummaries(env);
       return listRuns(env.DB, filter);
+    },
+    readTraffic: async (filter) => {
+      await flushTraffic(env);
+      return readTraffic(env.DB, filter);
     },
     cancelRun: (id) => cancelRun(env, id),
     pauseRun: (id, paused) => pauseRun(env, id, paused),

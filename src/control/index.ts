@@ -14,6 +14,7 @@ import type { ControlPorts } from './ports.ts';
 import { routes } from './routes/index.ts';
 import { runs } from './runs/index.ts';
 import { sources } from './sources/index.ts';
+import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { storageFault } from '../store/database.ts';
@@ -41,6 +42,7 @@ export const endpoints: readonly Endpoint[] = [
   ...sources,
   ...connections,
   ...keys,
+  ...traffic,
 ];
 
 let document: Record<string, unknown> | undefined;

@@ -7,6 +7,7 @@ import type { Connector } from '../connectors/kit/types.ts';
 import type { CanaryStatus } from '../runtime/canary.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
+import type { TrafficFilter, TrafficLine } from '../store/traffic.ts';
 import type { Vault } from '../vault/vault.ts';
 
 export interface ControlPorts {
@@ -25,6 +26,8 @@ export interface ControlPorts {
   /** The run as it goes on: server-sent events, or a WebSocket where the request asks for one. */
   streamRun(id: string, request: Request): Promise<Result<Response>>;
   listRuns(filter: RunFilter): Promise<Result<RunPage>>;
+  /** Complete for what was answered here, some seconds behind for the rest. */
+  readTraffic(filter: TrafficFilter): Promise<TrafficLine[]>;
   cancelRun(id: string): Promise<Result<RunRecord>>;
   pauseRun(id: string, paused: boolean): Promise<Result<RunRecord>>;
   retryRun(id: string, version: 'same' | 'newest'): Promise<Result<{ readonly id: string }>>;

@@ -183,6 +183,18 @@ export const LIMITS = {
   /** How often, at most, a miss (an unknown path, source or key) makes an isolate ask D1. */
   configurationMissMilliseconds: 100,
 
+  /** How long figures of traffic gather in an isolate before they are sent. */
+  trafficDelayMilliseconds: 5_000,
+  /** Kinds of requests (minute, target, version, caller) that an isolate tells apart between two sendings. */
+  trafficTallies: 2_000,
+  /** Of them in one message, which takes 128 KB; one is about 250 bytes. */
+  trafficTalliesPerMessage: 300,
+  /** After so long the minutes of an hour become one row, and after so long the hour is forgotten. */
+  trafficMinutesMilliseconds: 48 * 3_600_000,
+  trafficHoursMilliseconds: 400 * 24 * 3_600_000,
+  /** Rows that one question may add up. */
+  trafficRows: 50_000,
+
   /** A cron: five fields of lists; nobody writes more than a few dozen characters. */
   cronCharacters: 256,
   /** A tick that fires later than this was missed. An alarm may be a minute late. */

@@ -22,6 +22,7 @@ import type { RunAnswer } from '../runtime/answers.ts';
 export async function answerChain(exchange: Exchange, { chain: active, trigger }: ChainTarget): Promise<Response> {
   const { request, method, headers, params, receivedAt, env, ctx } = exchange;
   const chain = versionFor(active, undefined);
+  exchange.version = String(chain.version);
   const body = await readBody(method, request);
   if (!body.ok) return problemResponse(body.fault);
   const event = httpEvent(request, params, body.value, receivedAt);

@@ -17,6 +17,8 @@ export interface Exchange {
   readonly params: Readonly<Record<string, string>>;
   /** Unix milliseconds. */
   readonly receivedAt: number;
+  /** Of what answers; the target notes it for the figures. */
+  version: string;
   /** What answers: `chain:<name>` or `route:<name>`; the scope that a key needs. */
   readonly target: string;
   readonly env: Env;

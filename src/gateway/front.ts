@@ -7,11 +7,11 @@ import { authenticate } from './authenticate.ts';
 import { answerChain } from './chain.ts';
 import { allowCaller, preflight } from './cors.ts';
 import { hostnameOf } from './event.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Identity } from './exchange.ts';
 import { answerRoute } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
-import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import {
@@ -20,6 +20,8 @@ import {
   currentConfiguration,
   type Configuration,
 } from '../runtime/configuration.ts';
+import type { KeyRow } from '../store/configuration.ts';
+import { recordTraffic } from '../telemetry/traffic.ts';
 
 type Found = Result<{ readonly match: Match<Target>; readonly configuration: Configuration }>;
 
@@ -52,15 +54,14 @@ export async function handleRequest(
       params: match.params,
       receivedAt: Date.now(),
       target: match.target.name,
+      version: '',
       env,
       ctx,
       configuration: found.value.configuration,
     };
     return await answer(exchange, match);
   } catch (thrown) {
-    const reason = faultOf(thrown);
-    console.error('request failed', reason.code, reason.detail ?? reason.message);
-    return problemResponse(reason);
+    return failed(thrown);
   }
 }
 
@@ -83,25 +84,68 @@ function refusal(reason: Fault): Response {
   return response;
 }
 
-async function answer(exchange: Exchange, match: Match<Target>): Promise<Response> {
+function answer(exchange: Exchange, match: Match<Target>): Response | Promise<Response> {
   const { cors } = match.target.policies;
-  if (cors === undefined) return admitted(exchange, match);
+  if (cors === undefined) return counted(exchange, match);
   const origin = exchange.headers.get('origin');
   const permission = origin === null ? undefined : preflight(cors, exchange, origin);
-  if (permission !== undefined) return permission;
-  const response = await admitted(exchange, match).catch((thrown: unknown) => problemResponse(faultOf(thrown)));
-  return allowCaller(cors, origin, response);
+  return permission ?? counted(exchange, match).then((response) => allowCaller(cors, origin, response));
 }
 
-async function admitted(exchange: Exchange, { target, values }: Match<Target>): Promise<Response> {
-  const { env, configuration, headers, receivedAt, method } = exchange;
-  if (target.policies.auth === 'key') {
-    const checking = authenticate(env, configuration, headers, target.name, receivedAt);
-    const key = checking instanceof Promise ? await checking : checking;
-    if (!key.ok) return problemResponse(key.fault);
+/** Never rejects: a failure is an answer too. */
+async function counted(exchange: Exchange, match: Match<Target>): Promise<Response> {
+  const { env, ctx, target, receivedAt } = exchange;
+  let caller = '';
+  let response: Response;
+  try {
+    const admitted = admit(exchange, match.target);
+    const identity = admitted instanceof Promise ? await admitted : admitted;
+    if (identity.ok) {
+      caller = identity.value === undefined ? '' : callerOf(identity.value);
+      response = await work(exchange, match);
+    } else response = problemResponse(identity.fault);
+  } catch (thrown) {
+    response = failed(thrown);
   }
+  recordTraffic(env, ctx, { target, version: exchange.version, caller }, response.status, receivedAt);
+  return response;
+}
+
+function failed(thrown: unknown): Response {
+  const reason = faultOf(thrown);
+  console.error('request failed', reason.code, reason.detail ?? reason.message);
+  return problemResponse(reason);
+}
+
+/** Who asks, for the figures: subjects of tokens are too many to be told apart. */
+const callerOf = ({ id }: Identity): string => id.split('|', 1)[0] ?? id;
+
+function admit(
+  exchange: Exchange,
+  { name, policies }: Target,
+): Result<Identity | undefined> | Promise<Result<Identity | undefined>> {
+  if (policies.auth === 'public') return ok(undefined);
+  const { env, configuration, headers, receivedAt } = exchange;
+  const checking = authenticate(env, configuration, headers, name, receivedAt);
+  return checking instanceof Promise ? checking.then(identified) : identified(checking);
+}
+
+const identified = (checked: Result<KeyRow>): Result<Identity> =>
+  checked.ok
+    ? ok({
+        kind: 'key',
+        id: `key:${checked.value.id}`,
+        tenant: undefined,
+        scopes: checked.value.scopes,
+        key: checked.value,
+      })
+    : checked;
+
+function work(exchange: Exchange, { target, values }: Match<Target>): Response | Promise<Response> {
   if (target.kind === 'route') return answerRoute(exchange, target, values);
   // What a preflight matched is the method that it asks for.
-  if (method === 'OPTIONS') return refusal(fault('request.method', `${exchange.path} takes ${target.trigger.method}.`));
+  if (exchange.method === 'OPTIONS') {
+    return refusal(fault('request.method', `${exchange.path} takes ${target.trigger.method}.`));
+  }
   return answerChain(exchange, target);
 }

@@ -17,6 +17,7 @@ export async function answerRoute(
   const chosen = 'by' in choice ? versionOf(choice, exchange) : ok(choice);
   if (!chosen.ok) return problemResponse(chosen.fault);
   const version = chosen.value;
+  exchange.version = version.name ?? '';
   const refused = refusalOf(exchange, route, version);
   if (refused !== undefined) return noticed(version, refused);
   const pool = exchange.configuration.upstreams.get(version.upstream);

@@ -155,6 +155,24 @@ export const runs = sqliteTable(
   ],
 );
 
+/** What was answered: a row for each minute, later each hour. The migration makes it without row ids. */
+export const traffic = sqliteTable(
+  'traffic',
+  {
+    at: integer().notNull(),
+    /** Its length: 60 or 3600. */
+    seconds: integer().notNull(),
+    target: text().notNull(),
+    version: text().notNull(),
+    caller: text().notNull(),
+    requests: integer().notNull(),
+    statuses: text({ mode: 'json' }).$type<number[]>().notNull(),
+    totalMilliseconds: real('total_milliseconds').notNull(),
+    buckets: text({ mode: 'json' }).$type<number[]>().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.at, table.seconds, table.target, table.version, table.caller] })],
+);
+
 export const sources = sqliteTable('sources', {
   name: text().primaryKey(),
   scheme: text().notNull(),

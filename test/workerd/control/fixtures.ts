@@ -7,6 +7,7 @@ import { expect } from 'vitest';
 import type { Connector } from '../../../src/connectors/kit/types.ts';
 import { createControl, endpoints } from '../../../src/control/index.ts';
 import type { ControlPorts } from '../../../src/control/ports.ts';
+import { readTraffic } from '../../../src/store/traffic.ts';
 import type { ActionFacts } from '../../../src/core/chain/catalogue.ts';
 import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
@@ -128,6 +129,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     retryRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
     replayRun: (id) => Promise.resolve(ok({ id: `${id}_again` })),
     canaryStatus: (chain) => storedCanary(chain),
+    readTraffic: (filter) => readTraffic(db, filter),
     replayShadow: () => Promise.resolve(ok([])),
     sendEvent: () => Promise.resolve(0),
     ...memoryRuns(),

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { call, codeOf, manage, upstream, type Called } from './fixtures.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -227,4 +227,27 @@ describe('pages of other sites', () => {
     const path = await route({ auth: 'key' });
     expect(codeOf(await call(`OPTIONS ${path}/echo`, undefined, asked))).toEqual([401, 'auth.missing']);
   });
+});
+
+it('traffic is counted by target, version and key, refusals too', async () => {
+  const path = await route({ auth: 'key', versions: { by: 'query', name: 'v', list: { 1: {}, 2: {} } } });
+  const target = `route:route-${count}`;
+  const { key, id } = (await manage('POST /keys', { name: 'k', scopes: ['route:*'] })).body;
+  const headers = { 'x-api-key': String(key) };
+  await call(`GET ${path}/echo?v=1`, undefined, headers);
+  await call(`GET ${path}/echo?v=2`, undefined, headers);
+  await call(`GET ${path}/status/503?v=2`, undefined, headers);
+  await call(`GET ${path}/echo?v=2`);
+  await vi.waitFor(async () => {
+    const { body } = await manage(`GET /traffic?by=total&group=version,caller&target=${target}`);
+    expect(body['items']).toMatchObject(
+      [
+        { version: '1', caller: `key:${String(id)}`, requests: 1, statuses: { '2xx': 1 } },
+        { version: '2', caller: `key:${String(id)}`, requests: 2, statuses: { '2xx': 1, '5xx': 1 } },
+        { version: '', caller: '', requests: 1, statuses: { '4xx': 1 } },
+      ].toSorted((a, b) => (a.version < b.version ? -1 : 1)),
+    );
+  }, 10_000);
+  const usage = await manage(`GET /keys/${String(id)}/usage?by=total`);
+  expect(usage.body['items']).toMatchObject([{ target, requests: 3 }]);
 });
