@@ -7,6 +7,7 @@ import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
+import { handlePortal } from './gateway/portal/index.ts';
 
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
@@ -46,6 +47,7 @@ export default {
   fetch(request, env, ctx): Response | Promise<Response> {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
+    if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
     return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleRequest(request, path, env, ctx);
   },

@@ -26,23 +26,33 @@ export function authenticate(
   target: string,
   now: number,
 ): Result<KeyRow> | Promise<Result<KeyRow>> {
+  const found = keyOf(env, configuration, headers, now);
+  return found instanceof Promise ? found.then((key) => allowed(key, target)) : allowed(found, target);
+}
+
+/** The valid key that a request presents, whatever it may call. */
+export function keyOf(
+  env: Env,
+  configuration: Configuration,
+  headers: Headers,
+  now: number,
+): Result<KeyRow> | Promise<Result<KeyRow>> {
   const authorization = headers.get('authorization');
   const bearer = authorization !== null && BEARER.test(authorization);
   const presented = bearer ? authorization : (headers.get('x-api-key') ?? '');
   const known = verified.get(configuration)?.get(presented);
-  if (known !== undefined) return allowed(known, target, now);
+  if (known !== undefined) return current(known, now);
   const key = bearer ? presented.replace(BEARER, '').trim() : presented;
   if (key === '') {
     return fail('auth.missing', 'This route needs an API key: send `Authorization: Bearer <key>` or `X-API-Key`.');
   }
-  return lookUp(env, configuration, { key, presented }, target, now);
+  return lookUp(env, configuration, { key, presented }, now);
 }
 
 async function lookUp(
   env: Env,
   configuration: Configuration,
   { key, presented }: { readonly key: string; readonly presented: string },
-  target: string,
   now: number,
 ): Promise<Result<KeyRow>> {
   const hash = await hashKey(key);
@@ -55,11 +65,13 @@ async function lookUp(
   if (row === undefined) return fail('auth.invalid', 'The API key is not known.');
   const keys = verified.get(within) ?? new Map<string, KeyRow>();
   verified.set(within, keys.set(presented, row));
-  return allowed(row, target, now);
+  return current(row, now);
 }
 
-function allowed(key: KeyRow, target: string, now: number): Result<KeyRow> {
-  if (key.expiresAt !== null && key.expiresAt <= now) return fail('auth.invalid', 'The API key has expired.');
-  if (keyAllows(key.scopes, target)) return ok(key);
+const current = (key: KeyRow, now: number): Result<KeyRow> =>
+  key.expiresAt !== null && key.expiresAt <= now ? fail('auth.invalid', 'The API key has expired.') : ok(key);
+
+function allowed(key: Result<KeyRow>, target: string): Result<KeyRow> {
+  if (!key.ok || keyAllows(key.value.scopes, target)) return key;
   return fail('auth.forbidden', `The API key lacks the scope ${target}.`);
 }
