@@ -28,7 +28,7 @@ export const noFigures = (): Figures => ({
   requests: 0,
   statuses: [0, 0, 0, 0, 0],
   totalMilliseconds: 0,
-  buckets: new Array<number>(LATENCY_BOUNDS_MILLISECONDS.length + 1).fill(0),
+  buckets: Array.from({ length: LATENCY_BOUNDS_MILLISECONDS.length + 1 }, () => 0),
 });
 
 export function count(figures: Figures, status: number, milliseconds: number): void {

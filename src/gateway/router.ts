@@ -19,19 +19,23 @@ export type Lookup<T> =
   | { readonly kind: 'method'; readonly allowed: readonly string[] }
   | { readonly kind: 'missing' };
 
+/** Of one method, and the others of the same path behind it: a list is short and lies closer in memory than a map. */
 interface Entry<T> {
+  readonly method: string;
   readonly target: T;
   readonly names: readonly string[];
+  next: Entry<T> | undefined;
 }
 
-type Methods<T> = Map<string, Entry<T>>;
-
 interface Node<T> {
-  readonly literals: Map<string, Node<T>>;
+  /** The first literal segment behind it, without a map: most nodes have no other. */
+  segment: string | undefined;
+  child: Node<T> | undefined;
+  literals: Map<string, Node<T>> | undefined;
   parameter: Node<T> | undefined;
+  entry: Entry<T> | undefined;
   /** Of `{rest*}`, which takes whatever is left. */
-  rest: Methods<T> | undefined;
-  methods: Methods<T> | undefined;
+  rest: Entry<T> | undefined;
 }
 
 /** The method of an entry that answers all. */
@@ -41,51 +45,94 @@ const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({});
 const NO_VALUES: readonly string[] = Object.freeze([]);
 const MISSING = { kind: 'missing' } as const;
 
-const newNode = <T>(): Node<T> => ({ literals: new Map(), parameter: undefined, rest: undefined, methods: undefined });
+const newNode = <T>(): Node<T> => ({
+  segment: undefined,
+  child: undefined,
+  literals: undefined,
+  parameter: undefined,
+  entry: undefined,
+  rest: undefined,
+});
 
-const named = <T>(methods: Methods<T> | undefined, method: string): Entry<T> | undefined =>
-  methods?.get(method) ?? methods?.get(ANY);
+const literalOf = <T>(node: Node<T>, segment: string): Node<T> | undefined =>
+  segment === node.segment ? node.child : node.literals?.get(segment);
+
+function addLiteral<T>(node: Node<T>, segment: string): Node<T> {
+  const known = literalOf(node, segment);
+  if (known !== undefined) return known;
+  const child = newNode<T>();
+  if (node.segment === undefined) {
+    node.segment = segment;
+    node.child = child;
+  } else (node.literals ??= new Map()).set(segment, child);
+  return child;
+}
+
+/** Lists of names, each once: what thousands of routes share stays near the processor. */
+const sharedNames = new Map<string, readonly string[]>();
+
+function shared(names: readonly string[]): readonly string[] {
+  const key = names.join('/');
+  const known = sharedNames.get(key) ?? names;
+  sharedNames.set(key, known);
+  return known;
+}
+
+function named<T>(first: Entry<T> | undefined, method: string): Entry<T> | undefined {
+  let any: Entry<T> | undefined;
+  for (let entry = first; entry !== undefined; entry = entry.next) {
+    if (entry.method === method) return entry;
+    if (entry.method === ANY) any = entry;
+  }
+  return any;
+}
+
+/** The list with the method in it, in place of one that had it. */
+function put<T>(first: Entry<T> | undefined, method: string, names: readonly string[], target: T): Entry<T> {
+  if (first === undefined) return { method, target, names, next: undefined };
+  if (first.method === method) return { method, target, names, next: first.next };
+  first.next = put(first.next, method, names, target);
+  return first;
+}
+
+function note(first: Entry<unknown> | undefined, allowed: Set<string> | undefined): void {
+  for (let entry = allowed && first; entry !== undefined; entry = entry.next) allowed?.add(entry.method);
+}
 
 class Paths<T> {
-  readonly #static = new Map<string, Methods<T>>();
+  #static: Map<string, Entry<T>> | undefined;
   readonly #root: Node<T> = newNode();
 
   add(method: string, path: string, target: T): void {
-    const names: string[] = [];
     if (!path.includes('{')) {
-      const methods = this.#static.get(path) ?? new Map();
-      this.#static.set(path, methods.set(method, { target, names }));
+      this.#static ??= new Map();
+      this.#static.set(path, put(this.#static.get(path), method, NO_VALUES, target));
       return;
     }
+    const names: string[] = [];
     let node = this.#root;
     for (const segment of path.slice(1).split('/')) {
       if (segment.endsWith('*}')) {
         names.push(segment.slice(1, -2));
-        node.rest ??= new Map();
-        node.rest.set(method, { target, names });
+        node.rest = put(node.rest, method, shared(names), target);
         return;
       }
       if (segment.startsWith('{')) {
         names.push(segment.slice(1, -1));
         node = node.parameter ??= newNode();
-      } else {
-        const next = node.literals.get(segment) ?? newNode();
-        node.literals.set(segment, next);
-        node = next;
-      }
+      } else node = addLiteral(node, segment);
     }
-    node.methods ??= new Map();
-    node.methods.set(method, { target, names });
+    node.entry = put(node.entry, method, shared(names), target);
   }
 
   /** @param allowed gets the methods of what matches the path alone */
   find(method: string, path: string, allowed: Set<string> | undefined): Lookup<T> | undefined {
-    const fixed = this.#static.get(path);
+    const fixed = this.#static?.get(path);
     const entry = named(fixed, method);
     if (entry !== undefined) {
       return { kind: 'found', match: { target: entry.target, params: NO_PARAMS, values: NO_VALUES } };
     }
-    if (allowed !== undefined) for (const other of fixed?.keys() ?? []) allowed.add(other);
+    note(fixed, allowed);
     const values: string[] = [];
     const dynamic = walk(this.#root, method, path, 1, values, allowed);
     return dynamic && found(dynamic, values);
@@ -159,7 +206,7 @@ function walk<T>(
 ): Entry<T> | undefined {
   const slash = path.indexOf('/', from);
   const segment = path.slice(from, slash === -1 ? path.length : slash);
-  const literal = node.literals.get(segment);
+  const literal = literalOf(node, segment);
   const entry = literal && enter(literal, method, path, slash, values, allowed);
   if (entry !== undefined) return entry;
   // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
@@ -181,9 +228,9 @@ function enter<T>(
   allowed: Set<string> | undefined,
 ): Entry<T> | undefined {
   if (slash !== -1) return walk(node, method, path, slash + 1, values, allowed);
-  const entry = named(node.methods, method);
+  const entry = named(node.entry, method);
   if (entry !== undefined) return entry;
-  if (allowed !== undefined) for (const other of node.methods?.keys() ?? []) allowed.add(other);
+  note(node.entry, allowed);
   return takeRest(node, method, '', values, allowed);
 }
 
@@ -196,7 +243,7 @@ function takeRest<T>(
 ): Entry<T> | undefined {
   const entry = named(rest, method);
   if (entry !== undefined) values.push(left);
-  else if (allowed !== undefined) for (const other of rest?.keys() ?? []) allowed.add(other);
+  else note(rest, allowed);
   return entry;
 }
 
