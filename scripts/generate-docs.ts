@@ -9,6 +9,9 @@ import { connectors } from '../src/connectors/index.ts';
 import type { Action, Connector } from '../src/connectors/kit/types.ts';
 import { chainSchema, stepSchema, TRIGGERS } from '../src/core/chain/document.ts';
 import { LIMITS } from '../src/core/limits.ts';
+import { routeSchema } from '../src/core/route/document.ts';
+import { upstreamSchema } from '../src/core/route/upstream.ts';
+import { versionSchema } from '../src/core/route/versions.ts';
 
 interface Schema {
   readonly type?: string;
@@ -190,15 +193,39 @@ ${contents.join(' · ')}
 
 ${connectors.map(connectorText).join('\n')}`;
 
-const schema = {
-  $schema: 'https://json-schema.org/draft/2020-12/schema',
-  $id: 'https://tidegate.dev/schema/chain.json',
-  ...schemaOf(chainSchema),
-};
+const gatewayReference = `# Routes and upstreams: reference
+
+Generated from the schemas by \`npm run docs\`; [routes.md](routes.md) tells how they are used. [route.schema.json](route.schema.json) and [upstream.schema.json](upstream.schema.json) give completion in an editor. Durations are a whole number and one of \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`.
+
+## A route
+
+${table(schemaOf(routeSchema))}
+
+## A version of a route
+
+${table(schemaOf(versionSchema))}
+
+## An upstream
+
+${table(schemaOf(upstreamSchema))}`;
+
+const published = (name: string, schema: GenericSchema): string =>
+  JSON.stringify(
+    {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      $id: `https://tidegate.dev/schema/${name}.json`,
+      ...schemaOf(schema),
+    },
+    null,
+    2,
+  );
 
 const files: readonly (readonly [string, string, string])[] = [
   ['docs/chains.md', reference, 'markdown'],
-  ['docs/chain.schema.json', JSON.stringify(schema, null, 2), 'json'],
+  ['docs/routes-reference.md', gatewayReference, 'markdown'],
+  ['docs/chain.schema.json', published('chain', chainSchema), 'json'],
+  ['docs/route.schema.json', published('route', routeSchema), 'json'],
+  ['docs/upstream.schema.json', published('upstream', upstreamSchema), 'json'],
 ];
 const root = resolve(import.meta.dirname, '..');
 for (const [path, text, parser] of files) {
