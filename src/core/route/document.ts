@@ -44,7 +44,6 @@ export const routeSchema = v.pipe(
       v.pipe(v.boolean(), v.description('Compresses texts that the upstream sent as they are.')),
       false,
     ),
-    enabled: v.optional(v.boolean(), true),
   }),
   v.title('Route'),
 );
