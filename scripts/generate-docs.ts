@@ -1,4 +1,4 @@
-/** `node scripts/generate-docs.ts [--check]`: the chain reference and the published JSON Schema, from the schemas. */
+/** `node scripts/generate-docs.ts [--check]`: the chain reference, the table of webhook sources and the published JSON Schema. */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -9,6 +9,7 @@ import { connectors } from '../src/connectors/index.ts';
 import type { Action, Connector } from '../src/connectors/kit/types.ts';
 import { chainSchema, stepSchema, TRIGGERS } from '../src/core/chain/document.ts';
 import { LIMITS } from '../src/core/limits.ts';
+import { sourcesDocument } from './source-docs.ts';
 
 interface Schema {
   readonly type?: string;
@@ -198,6 +199,7 @@ const schema = {
 
 const files: readonly (readonly [string, string, string])[] = [
   ['docs/chains.md', reference, 'markdown'],
+  ['docs/sources.md', sourcesDocument((settings) => table(schemaOf(settings))), 'markdown'],
   ['docs/chain.schema.json', JSON.stringify(schema, null, 2), 'json'],
 ];
 const root = resolve(import.meta.dirname, '..');
