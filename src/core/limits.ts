@@ -109,6 +109,8 @@ export const LIMITS = {
   webhookChallengeCharacters: 1024,
   /** A secret that a vendor brings in a handshake; shorter ones could be guessed. */
   webhookAdoptedSecretCharacters: { least: 8, most: 512 },
+  /** How long the owner may read a secret that a handshake brought, where it has to be entered at the vendor's. */
+  webhookConfirmMilliseconds: 3_600_000,
   /** A certificate or key set that a sender's key comes from. */
   webhookKeyBytes: 64 * 1024,
   /** How long such a key is taken for good, and what a source keeps of them. */

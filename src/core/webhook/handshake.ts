@@ -56,8 +56,12 @@ export async function handshake(
   const asked = handshakes.find((one) => fits(one, source, reading));
   if (asked === undefined) return ok(undefined);
   const trusted = await trust(asked, source, reading);
-  return trusted.ok ? answer(asked.answer, source.scheme, trusted.value, reading) : trusted;
+  return trusted.ok ? answerOf(asked.answer, source.scheme, trusted.value, reading) : trusted;
 }
+
+/** Whether the owner has to read the secret that the vendor brought, to enter it at the vendor's. */
+export const ownerConfirms = ({ handshakes = [] }: Scheme): boolean =>
+  handshakes.some(({ answer }) => answer.kind === 'adopt' && answer.ownerConfirms === true);
 
 /** Headers and query parameters that prove the sender and that no chain, and so no record, may read. */
 export function credentialsOf(scheme: Scheme): {
@@ -97,7 +101,7 @@ async function trust(
   return ok(undefined);
 }
 
-async function answer(
+async function answerOf(
   what: Answer,
   scheme: Scheme,
   proven: Proven | undefined,

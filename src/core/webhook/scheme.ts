@@ -198,8 +198,11 @@ export type Answer =
   | ({ readonly kind: 'fixed' } & FixedReply)
   /** The text itself, as plain text. */
   | { readonly kind: 'echo'; readonly from: Place }
-  /** The text is the secret from now on; it is sent back in a header where the vendor wants that. */
-  | { readonly kind: 'adopt'; readonly from: Place; readonly echoHeader?: string }
+  /**
+   * The text is the secret from now on. It is sent back in a header where the vendor wants that, or the
+   * owner has to enter it at the vendor's.
+   */
+  | { readonly kind: 'adopt'; readonly from: Place; readonly echoHeader?: string; readonly ownerConfirms?: true }
   /** The text and its signature by the secret, under these names. */
   | { readonly kind: 'sign'; readonly from: Place; readonly plain: string; readonly signed: string }
   /** The address is fetched, which confirms. */

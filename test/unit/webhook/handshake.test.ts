@@ -230,7 +230,10 @@ describe('a probe', () => {
 
   test('WooCommerce: the form without a signature is 200 and no delivery', async () => {
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    await expectReply(shake('woocommerce', { headers, body: 'webhook_id=7' }), 200, null);
+    const body = 'webhook_id=7';
+    await expectReply(shake('woocommerce', { headers, body }), 200, null);
+    await expectNone(shake('woocommerce', { headers: { ...headers, 'X-WC-Webhook-Signature': 'x' }, body }));
+    await expectNone(shake('woocommerce', { headers: { 'content-type': 'application/json' }, body }));
   });
 
   test('all others take what deliveries come by only', async () => {

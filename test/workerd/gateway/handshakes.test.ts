@@ -34,6 +34,18 @@ describe('a source that awaits the secret of its vendor', () => {
     expect(shown.text).not.toContain('b537207f20cbfa02');
   });
 
+  it('shows the token of Notion to the owner, who has to confirm it, and to nobody else', async () => {
+    await manage('PUT /sources/pages', { scheme: 'notion' });
+    expect(codeOf(await manage('GET /sources/pages/verification-token'))).toEqual([404, 'source.not-found']);
+    const brought = { verification_token: 'secret_tMrlL1qK5vuQAh1b6cZG' };
+    expect((await call('POST /hooks/pages', brought)).status).toBe(200);
+    expect((await manage('GET /sources/pages/verification-token')).body).toEqual({ token: brought.verification_token });
+    expect((await call('GET /_/api/v1/sources/pages/verification-token')).status).toBe(401);
+    expect(codeOf(await manage('GET /sources/asana/verification-token'))).toEqual([404, 'source.not-found']);
+    await env.DB.prepare('update sources set updated_at = updated_at - 3600000 where name = ?').bind('pages').run();
+    expect(codeOf(await manage('GET /sources/pages/verification-token'))).toEqual([404, 'source.not-found']);
+  });
+
   it('keeps one of two that come at the same moment', async () => {
     await manage('PUT /sources/notion', { scheme: 'notion' });
     const row = await loadSource(env.DB, 'notion');

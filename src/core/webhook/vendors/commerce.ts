@@ -30,6 +30,8 @@ const ADYEN_ITEM = [
 ];
 const adyenContent = (field: string): string => ADYEN_ITEM.map((path) => `{${field}:${path}}`).join(':');
 
+const FORM_TYPES = ['application/x-www-form-urlencoded', 'application/x-www-form-urlencoded; charset=UTF-8'];
+
 const ADYEN_KEY = { ...base64Hmac(), secret: { encoding: 'hex' } } as const;
 const ADYEN_SECRET = 'the HMAC key (hex) of the webhook';
 
@@ -168,7 +170,7 @@ export const COMMERCE: Readonly<Record<string, Scheme | SchemeRow>> = {
     eventType: { headers: ['X-WC-Webhook-Topic'] },
     handshakes: [
       {
-        when: [{ at: header('content-type'), is: ['application/x-www-form-urlencoded'] }],
+        when: [{ absent: header('X-WC-Webhook-Signature') }, { at: header('content-type'), is: FORM_TYPES }],
         trust: 'nothing',
         answer: { kind: 'fixed', ...EMPTY_REPLY },
       },

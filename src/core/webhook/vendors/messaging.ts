@@ -49,6 +49,7 @@ export const MESSAGING: Readonly<Record<string, Scheme | SchemeRow>> = {
   twilio: {
     title: 'Twilio',
     secretIs: 'the auth token of the account',
+    methods: ['POST', 'GET'],
     proof: 'signature',
     signature: header('X-Twilio-Signature'),
     keys: [textKey('hmac-sha1', 'base64')],

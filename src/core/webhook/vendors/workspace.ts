@@ -78,7 +78,7 @@ export const WORKSPACE: Readonly<Record<string, Scheme | SchemeRow>> = {
       {
         when: [{ at: { member: 'verification_token' } }],
         trust: 'awaited',
-        answer: { kind: 'adopt', from: { member: 'verification_token' } },
+        answer: { kind: 'adopt', from: { member: 'verification_token' }, ownerConfirms: true },
       },
     ],
   },
