@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const TIMEOUT_MILLISECONDS = 60_000;
 
 /**
- * unit: pure code, in Node. workerd: storage, objects and drivers, in the real runtime and against real
+ * unit: pure code and the list of attacks on it, in Node. workerd: storage, objects and drivers, in the real runtime and against real
  * servers. simulation: the durable engine in a seeded world, on threads of its own. system: the gateway as a
  * process, as `npm start` runs it.
  *
@@ -13,7 +13,7 @@ const TIMEOUT_MILLISECONDS = 60_000;
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: TIMEOUT_MILLISECONDS } },
+      { test: { name: 'unit', include: ['test/{unit,adversarial}/**/*.test.ts'], testTimeout: TIMEOUT_MILLISECONDS } },
       {
         test: {
           name: 'simulation',

@@ -1,4 +1,4 @@
-/** `node scripts/generate-docs.ts [--check]`: the chain reference and the published JSON Schema, from the schemas. */
+/** `node scripts/generate-docs.ts [--check]`: the chain reference, the table of webhook sources and the published JSON Schema. */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -12,6 +12,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import { routeSchema } from '../src/core/route/document.ts';
 import { upstreamSchema } from '../src/core/route/upstream.ts';
 import { versionSchema } from '../src/core/route/versions.ts';
+import { sourcesDocument } from './source-docs.ts';
 
 interface Schema {
   readonly type?: string;
@@ -226,6 +227,7 @@ const files: readonly (readonly [string, string, string])[] = [
   ['docs/chain.schema.json', published('chain', chainSchema), 'json'],
   ['docs/route.schema.json', published('route', routeSchema), 'json'],
   ['docs/upstream.schema.json', published('upstream', upstreamSchema), 'json'],
+  ['docs/sources.md', sourcesDocument((settings) => table(schemaOf(settings))), 'markdown'],
 ];
 const root = resolve(import.meta.dirname, '..');
 for (const [path, text, parser] of files) {

@@ -101,6 +101,26 @@ export const LIMITS = {
   webhookSignatures: 16,
   /** Age and future of a webhook's timestamp, either way. */
   webhookToleranceSeconds: 300,
+  /** By how much the clock of a sender of tokens (JWT) may differ. */
+  webhookClockSkewSeconds: 60,
+  /** A token (JWT) of a sender; those of vendors have less than 2 KB. */
+  webhookTokenCharacters: 8 * 1024,
+  /** Body of a handshake; the largest (a confirmation of SNS) has about 2 KB. It is read before it is proven. */
+  webhookHandshakeBytes: 16 * 1024,
+  /** A challenge that is sent back; those of vendors have less than 300 characters. */
+  webhookChallengeCharacters: 1024,
+  /** A secret that a vendor brings in a handshake; shorter ones could be guessed. */
+  webhookAdoptedSecretCharacters: { least: 8, most: 512 },
+  /** How long the owner may read a secret that a handshake brought, where it has to be entered at the vendor's. */
+  webhookConfirmMilliseconds: 3_600_000,
+  /** A certificate or key set that a sender's key comes from. */
+  webhookKeyBytes: 64 * 1024,
+  /** How long such a key is taken for good, and what a source keeps of them. */
+  webhookKeyMilliseconds: 3_600_000,
+  webhookKeysInMemory: 16,
+  /** Fetches of keys of one source in a minute: requests name keys before they are proven. */
+  webhookKeyFetchesPerMinute: 10,
+  webhookKeyTimeoutMilliseconds: 5_000,
 
   /** Runs that one object drives at a time; further ones are queued on disk. */
   runsPerObject: 256,

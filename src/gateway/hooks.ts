@@ -7,12 +7,21 @@
 
 import { array, parse, string } from 'valibot';
 import { readBytes } from './body.ts';
-import { headersOf } from './event.ts';
+import { answerHandshake, methodRefused, publicPartsOf, publicUrl, replyResponse } from './handshakes.ts';
 import { tablesOf, type HookTarget } from './tables.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
 import { fail, fault, faultOf, ok, problemResponse, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
-import { prepareSource, verify, type PreparedSource } from '../core/webhook/index.ts';
+import {
+  acceptedReply,
+  deliversBy,
+  handshake,
+  methodsOf,
+  prepareSource,
+  verify,
+  type PreparedSource,
+  type WebhookRequest,
+} from '../core/webhook/index.ts';
 import type { Env } from '../env.ts';
 import { acceptRuns } from '../runtime/accept.ts';
 import {
@@ -22,6 +31,7 @@ import {
   versionFor,
   type Configuration,
 } from '../runtime/configuration.ts';
+import { hostOf } from '../runtime/host.ts';
 import type { SourceRow } from '../store/configuration.ts';
 import { sourceContext } from '../vault/vault.ts';
 
@@ -31,13 +41,9 @@ export async function handleHook(request: Request, env: Env, path: string): Prom
   try {
     const name = NAME.exec(path)?.[1];
     if (name === undefined) return problemResponse(fault('source.not-found', 'Webhooks go to /hooks/<source>.'));
-    if (request.method !== 'POST') {
-      const refused = problemResponse(fault('request.method', `${path} takes POST.`));
-      refused.headers.set('allow', 'POST');
-      return refused;
-    }
     const result = await receive(request, env, name);
-    return result.ok ? Response.json(result.value) : problemResponse(result.fault);
+    if (!result.ok) return problemResponse(result.fault);
+    return result.value instanceof Response ? result.value : Response.json(result.value);
   } catch (thrown) {
     const reason = faultOf(thrown);
     console.error('webhook failed', reason.code, reason.detail ?? reason.message);
@@ -54,28 +60,42 @@ interface Received {
   readonly runs: readonly string[];
 }
 
-async function receive(request: Request, env: Env, name: string): Promise<Result<Received>> {
+async function receive(request: Request, env: Env, name: string): Promise<Result<Received | Response>> {
   const configuration = await withSource(env, name);
   const row = configuration.sources.get(name);
   if (row === undefined) return fail('source.not-found', `There is no webhook source named ${name}.`);
-  const body = await readBytes(request, LIMITS.webhookBodyBytes);
-  if (!body.ok) return body;
   const source = await prepared(env, row);
   // Without a usable secret nothing can be verified, so nothing is accepted.
   if (!source.ok)
     return fail('webhook.unverified', `The source ${name} has no usable secret.`, { detail: source.fault });
+  const { scheme } = source.value;
+  const methods = methodsOf(scheme);
+  if (!methods.includes(request.method)) return ok(methodRefused(`/hooks/${name}`, methods));
+  const body = await readBytes(request, LIMITS.webhookBodyBytes);
+  if (!body.ok) return body;
   const receivedAt = Date.now();
-  const verified = await verify(source.value, {
+  const given: WebhookRequest = {
+    method: request.method,
+    url: publicUrl(request, env),
     headers: request.headers,
     body: body.value,
     nowMilliseconds: receivedAt,
-  });
+    fetch: hostOf(env).fetch,
+  };
+  const shaken = await handshake(source.value, given);
+  if (!shaken.ok) return shaken;
+  if (shaken.value !== undefined) return answerHandshake(env, row, shaken.value);
+  if (!deliversBy(scheme, request.method)) return ok(methodRefused(`/hooks/${name}`, methods));
+  const verified = await verify(source.value, given);
   if (!verified.ok) return verified;
   const { deliveryId, eventType } = verified.value;
   const targets = (tablesOf(configuration).hooks.get(name) ?? []).filter((target) => wants(target, eventType));
-  if (targets.length === 0) return ok({ accepted: true, duplicate: false, runs: [] });
+  const reply = acceptedReply(scheme);
+  if (targets.length === 0) {
+    return ok(reply === undefined ? { accepted: true, duplicate: false, runs: [] } : replyResponse(reply));
+  }
   const dedupeKey = `${name}:${deliveryId}`;
-  const event = hookEvent(request, body.value, verified.value.json, receivedAt);
+  const event = hookEvent(request, source.value, body.value, verified.value.json, receivedAt);
   const accepted = await acceptRuns(
     env,
     dedupeKey,
@@ -87,6 +107,7 @@ async function receive(request: Request, env: Env, name: string): Promise<Result
       dedupeKey,
     })),
   );
+  if (reply !== undefined) return ok(replyResponse(reply));
   return ok({ accepted: true, duplicate: accepted.every((run) => run.duplicate), runs: accepted.map((run) => run.id) });
 }
 
@@ -117,13 +138,17 @@ async function prepared(env: Env, row: SourceRow): Promise<Result<PreparedSource
   return source;
 }
 
-function hookEvent(request: Request, bytes: Uint8Array, json: unknown, receivedAt: number): TriggerEvent {
-  const query = Object.fromEntries(new URL(request.url).searchParams);
+function hookEvent(
+  request: Request,
+  source: PreparedSource,
+  bytes: Uint8Array,
+  json: unknown,
+  receivedAt: number,
+): TriggerEvent {
   return {
     type: 'webhook',
     params: {},
-    query,
-    headers: headersOf(request.headers),
+    ...publicPartsOf(request, source),
     body: json ?? bodyOf(request, bytes),
     receivedAt,
   };

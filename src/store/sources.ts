@@ -1,6 +1,6 @@
 /** Webhook sources. Their secrets are sealed by the vault before they come here. */
 
-import { asc, eq } from 'drizzle-orm';
+import { and, asc, eq } from 'drizzle-orm';
 import { change, connect } from './database.ts';
 import { sources } from './schema.ts';
 
@@ -22,6 +22,23 @@ export async function saveSource(
     database.insert(sources).values(row).onConflictDoUpdate({ target: sources.name, set: row }),
   ]);
   return { row, created: before === undefined };
+}
+
+/**
+ * Keeps the secret that a sender brought, unless the source got one meanwhile: then false.
+ *
+ * @param source as it was read
+ */
+export async function adoptSecret(db: D1Database, source: SourceRow, sealed: string, now: number): Promise<boolean> {
+  const database = connect(db);
+  const { name, scheme } = source;
+  await change(database, { at: now, actor: 'handshake', action: 'source.adopt', subject: name, detail: { scheme } }, [
+    database
+      .update(sources)
+      .set({ sealed, updatedAt: now })
+      .where(and(eq(sources.name, name), eq(sources.sealed, source.sealed))),
+  ]);
+  return (await loadSource(db, name))?.sealed === sealed;
 }
 
 export async function loadSource(db: D1Database, name: string): Promise<SourceRow | undefined> {

@@ -6,7 +6,7 @@ import { jsonBody } from '../request.ts';
 import { fields, instant, iso, listOf } from '../schemas.ts';
 import { fail, ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
-import { prepareSource, schemeNames } from '../../core/webhook/index.ts';
+import { ownerConfirms, prepareSource, schemeNames } from '../../core/webhook/index.ts';
 import { listSources, loadSource, removeSource, saveSource, type SourceRow } from '../../store/sources.ts';
 import { Secret } from '../../vault/secret.ts';
 import { sourceContext } from '../../vault/vault.ts';
@@ -97,6 +97,35 @@ export const sources = [
     async handle({ ports, origin, params: { name } }) {
       const row = await loadSource(ports.db, name);
       return row === undefined ? notFound(name) : ok({ status: 200, body: show(row, origin) });
+    },
+  }),
+
+  endpoint({
+    id: 'readVerificationToken',
+    tag: TAG,
+    summary: 'Read the token that a vendor brought and wants to have confirmed',
+    method: 'GET',
+    path: `${PATH}/verification-token`,
+    replies: {
+      200: {
+        description: 'Enter it at the vendor’s. It can be read for an hour after it came.',
+        schema: v.strictObject({ token: v.string() }),
+      },
+    },
+    faults: ['source.not-found', 'vault.closed', 'vault.unreadable'],
+    async handle({ ports, params: { name } }) {
+      const row = await loadSource(ports.db, name);
+      if (row === undefined) return notFound(name);
+      if (!ports.vault.ok) return ports.vault;
+      const opened = await ports.vault.value.open(sourceContext(row.scheme, name), row.sealed);
+      if (!opened.ok) return opened;
+      const [token] = v.parse(v.array(v.string()), opened.value);
+      const prepared = await prepareSource({ ...row, secrets: token === undefined ? [] : [token] });
+      const isOpen = ports.now() - row.updatedAt < LIMITS.webhookConfirmMilliseconds;
+      if (token === undefined || !isOpen || !prepared.ok || !ownerConfirms(prepared.value.scheme)) {
+        return fail('source.not-found', `The source ${name} has no token that has to be confirmed now.`);
+      }
+      return ok({ status: 200, body: { token } });
     },
   }),
 

@@ -2,30 +2,25 @@
  * A webhook source made ready: its scheme resolved, its secrets imported as keys.
  *
  * Guarantee: a source without a usable secret is never made, so nothing can be verified against nothing.
+ * Where the vendor brings the secret in a handshake, the source without one takes that handshake only.
  */
 
-import { ALGORITHMS, type Algorithm } from './algorithms.ts';
-import { compileContent, type ContentTemplate } from './content.ts';
-import { decode, utf8 } from './encoding.ts';
-import { hmacScheme } from './hmac.ts';
-import type { KeyForm, Scheme, SecretForm } from './scheme.ts';
-import { FIXED_SCHEMES } from './schemes.ts';
+import type { Prover } from './proof.ts';
+import { unverified } from './proof.ts';
+import type { Scheme } from './scheme.ts';
+import { prepareJwt } from './jwt.ts';
+import { prepareSignature } from './signature.ts';
+import { prepareToken } from './token.ts';
+import { SCHEMES } from './vendors/index.ts';
 import { suggestion } from '../chain/names.ts';
 import { fail, ok, type Result } from '../errors.ts';
-import { isObject } from '../json.ts';
-
-export interface PreparedKey {
-  readonly form: KeyForm;
-  readonly algorithm: Algorithm;
-  readonly key: CryptoKey;
-}
 
 export interface PreparedSource {
   readonly name: string;
   readonly scheme: Scheme;
-  readonly content: ContentTemplate;
-  /** Not empty. */
-  readonly keys: readonly PreparedKey[];
+  /** The vendor has yet to bring the secret; until then nothing can be proven. */
+  readonly awaitsSecret: boolean;
+  readonly prove: Prover;
 }
 
 export interface SourceDescription {
@@ -37,21 +32,6 @@ export interface SourceDescription {
   readonly settings?: unknown;
 }
 
-/** By name: what a source's settings make of it. Fault `source.invalid`. */
-type SchemeRow = (settings: unknown) => Result<Scheme>;
-
-const fixed =
-  (scheme: Scheme): SchemeRow =>
-  (settings) =>
-    settings === undefined || settings === null || (isObject(settings) && Object.keys(settings).length === 0)
-      ? ok(scheme)
-      : fail('source.invalid', `settings: ${scheme.title} takes no settings; remove them.`);
-
-export const SCHEMES: ReadonlyMap<string, SchemeRow> = new Map([
-  ...Object.entries(FIXED_SCHEMES).map(([name, scheme]): [string, SchemeRow] => [name, fixed(scheme)]),
-  ['hmac', hmacScheme],
-]);
-
 export const schemeNames: readonly string[] = [...SCHEMES.keys()];
 
 /** The scheme of that name with these settings. Fault `source.invalid`. */
@@ -59,7 +39,7 @@ export function schemeOf(name: string, settings?: unknown): Result<Scheme> {
   const row = SCHEMES.get(name);
   if (row === undefined)
     return fail('source.invalid', `scheme: There is no scheme "${name}".${suggestion(name, schemeNames)}`);
-  return row(settings);
+  return row.schemeFor(settings);
 }
 
 /** Imports the keys, once for the life of the source. Fault `source.invalid`, which never repeats a secret. */
@@ -73,51 +53,34 @@ export async function prepareScheme(
   scheme: Scheme,
   secrets: readonly string[],
 ): Promise<Result<PreparedSource>> {
-  if (secrets.length === 0) {
-    return fail('source.invalid', `secret: Is missing; give the secret that ${scheme.title} signs with.`);
+  const mistake = mistakeIn(scheme, secrets);
+  if (mistake !== undefined) return fail('source.invalid', `secret: ${mistake}`);
+  if (secrets.length === 0 && scheme.secretFrom === 'handshake') {
+    return ok({ name, scheme, awaitsSecret: true, prove: () => Promise.resolve(AWAITING) });
   }
-  const keys: PreparedKey[] = [];
+  const prove = await proverOf(scheme, secrets);
+  return prove.ok ? ok({ name, scheme, awaitsSecret: false, prove: prove.value }) : prove;
+}
+
+const AWAITING = unverified('The source has no secret yet; the handshake of the sender brings it.');
+
+function mistakeIn({ title, secretFrom, secretIs }: Scheme, secrets: readonly string[]): string | undefined {
+  if (secretFrom === 'none') return secrets.length === 0 ? undefined : `${title} takes none; remove it.`;
+  if (secrets.length === 0) return secretFrom === 'handshake' ? undefined : `Is missing; give ${secretIs}.`;
   for (const secret of secrets) {
-    const key = await importSecret(scheme, secret, 'verify');
-    if (!key.ok) return key;
-    keys.push(key.value);
+    if (secret.trim() === '') return 'Must not be empty.';
+    if (/^\s|\s$/.test(secret)) return 'Begins or ends with a space or a line break; remove it.';
   }
-  return ok({ name, scheme, content: compileContent(scheme.content), keys });
+  return undefined;
 }
 
-export async function importSecret(
-  scheme: Scheme,
-  secret: string,
-  use: 'sign' | 'verify',
-): Promise<Result<PreparedKey>> {
-  if (secret.trim() === '') return fail('source.invalid', 'secret: Must not be empty.');
-  if (secret.trim() !== secret) {
-    return fail('source.invalid', 'secret: Begins or ends with a space or a line break; remove it.');
+async function proverOf(scheme: Scheme, secrets: readonly string[]): Promise<Result<Prover>> {
+  switch (scheme.proof) {
+    case 'signature':
+      return prepareSignature(scheme, secrets);
+    case 'token':
+      return prepareToken(scheme, secrets);
+    case 'jwt':
+      return prepareJwt(scheme, secrets);
   }
-  const tagOf = (form: SecretForm): string => (use === 'sign' && form.signingTag) || (form.tag ?? '');
-  const form =
-    scheme.keys.find((candidate) => candidate.secret.tag !== undefined && secret.startsWith(tagOf(candidate.secret))) ??
-    scheme.keys.find(({ secret: { tag, tagOptional } }) => tag === undefined || tagOptional === true);
-  const malformed = fail(
-    'source.invalid',
-    `secret: Is not of the form that ${scheme.title} gives out${formsOf(scheme)}.`,
-  );
-  if (form === undefined) return malformed;
-  const tag = tagOf(form.secret);
-  const bytes = keyBytes(secret.startsWith(tag) ? secret.slice(tag.length) : secret, form.secret);
-  if (bytes === undefined) return malformed;
-  const algorithm = ALGORITHMS[form.algorithm];
-  try {
-    return ok({ form, algorithm, key: await algorithm.importKey(bytes, use) });
-  } catch {
-    return malformed;
-  }
-}
-
-const keyBytes = (text: string, { encoding }: SecretForm): Uint8Array | undefined =>
-  encoding === 'text' ? utf8(text) : decode(text, encoding);
-
-function formsOf(scheme: Scheme): string {
-  const forms = scheme.keys.map(({ secret }) => `${secret.tag ?? ''}<${secret.encoding}>`);
-  return `: ${forms.join(' or ')}`;
 }
