@@ -9,6 +9,8 @@ import { handleHook } from './gateway/hooks.ts';
 import { handleHttp } from './gateway/http.ts';
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
+import { listEvents, readEvent, streamEvents, sweepInboxes } from './runtime/inbox.ts';
+import { recoverEvents, replayEvent } from './runtime/inbox-replay.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
 import {
   cancelRun,
@@ -28,6 +30,7 @@ import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
 
+export { InboxObject } from './runtime/inbox-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -44,7 +47,7 @@ export default {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
-    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleHttp(request, path, env, ctx);
+    return path.startsWith('/hooks/') ? handleHook(request, env, path, ctx) : handleHttp(request, path, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */
@@ -54,6 +57,7 @@ export default {
     const prunedBefore = Date.now() - retentionMilliseconds(env);
     await Promise.all([
       sweepRuns(env),
+      sweepInboxes(env, configuration.sources.keys()),
       schedulerOf(env).sweep(),
       judgeCanaries(env, configuration),
       pruneRuns(env.DB, prunedBefore),
@@ -91,6 +95,13 @@ function portsOf(env: Env): ControlPorts {
     replayRun: (id, input) => replayRun(env, id, input),
     canaryStatus: (chain) => canaryStatus(env, chain),
     replayShadow: (request) => replayShadow(env, request),
+    inbox: {
+      list: (source, filter) => listEvents(env, source, filter),
+      read: (source, id) => readEvent(env, source, id),
+      stream: (source, after) => streamEvents(env, source, after),
+      replay: (source, request) => replayEvent(env, source, request),
+      recover: (source, request) => recoverEvents(env, source, request),
+    },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
   };
 }

@@ -12,6 +12,8 @@ import { keys } from './keys/index.ts';
 import { openApiDocument } from './openapi.ts';
 import type { ControlPorts } from './ports.ts';
 import { runs } from './runs/index.ts';
+import { sourceEvents } from './sources/events.ts';
+import { sourceEventsAgain } from './sources/events-again.ts';
 import { sources } from './sources/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { storageFault } from '../store/database.ts';
@@ -35,6 +37,8 @@ export const endpoints: readonly Endpoint[] = [
   ...runs,
   ...events,
   ...sources,
+  ...sourceEvents,
+  ...sourceEventsAgain,
   ...connections,
   ...keys,
 ];
