@@ -7,6 +7,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   history: async () => (await import('./history.ts')).history,
   cost: async () => (await import('./cost.ts')).cost,
   burst: async () => (await import('./burst.ts')).burst,
+  ingest: async () => (await import('./ingest.ts')).ingest,
   expression: async () => (await import('./expression.ts')).expression,
 };
 

@@ -117,6 +117,8 @@ export const LIMITS = {
   inboxGiveUpMilliseconds: 24 * 3_600_000,
   /** How often an inbox notes on disk up to where all is done, which a new instance need not look through. */
   inboxMarkMilliseconds: 60_000,
+  /** How long what became of events gathers where none arrives with which it could be written. */
+  inboxSettleMilliseconds: 100,
   /** Events that one turn of pruning deletes; each takes two rows. */
   inboxPruneEvents: 500,
   /** Refused deliveries that a source keeps, the newest: whoever sends them must not fill the disk. */

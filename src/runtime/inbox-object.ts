@@ -41,6 +41,8 @@ export class InboxObject extends DurableObject<Env> {
   readonly #pump: Pump;
   readonly #feed: Feed;
   readonly #duplicates = new Map<number, number>();
+  #settled: Settled[] = [];
+  #settleTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAt: number | undefined;
   #markedAt = 0;
   #prunedAt = 0;
@@ -80,6 +82,7 @@ export class InboxObject extends DurableObject<Env> {
     let failure: unknown;
     await this.#turns.do(() => {
       try {
+        this.#writeSettled();
         receipt = this.#take(delivery, dedupeMilliseconds);
       } catch (thrown) {
         failure = thrown;
@@ -123,12 +126,12 @@ export class InboxObject extends DurableObject<Env> {
   }
 
   list(filter: EventFilter): EventPage {
-    this.#writeDuplicates();
+    this.#writeGathered();
     return this.#store.list(filter);
   }
 
   async read(sequence: number): Promise<ShownEvent | null> {
-    this.#writeDuplicates();
+    this.#writeGathered();
     const shown = this.#store.show(sequence);
     if (shown === undefined) return null;
     const { summary, content, blob } = shown;
@@ -148,7 +151,7 @@ export class InboxObject extends DurableObject<Env> {
 
   /** Called each minute and at start: takes up what a lost alarm or a lost isolate left behind. */
   async sweep(): Promise<void> {
-    this.#writeDuplicates();
+    this.#writeGathered();
     void this.#pump.run();
     await this.#prune();
     if (!this.#pump.isIdle) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
@@ -161,22 +164,35 @@ export class InboxObject extends DurableObject<Env> {
     if (oldest !== undefined) this.#armAlarm(Date.now() + LIMITS.pruneMilliseconds);
   }
 
-  #writeDuplicates(): void {
+  /** What is told of an event is as new as can be. */
+  #writeGathered(): void {
+    this.#writeSettled();
     this.#store.addDuplicates(this.#duplicates);
     this.#duplicates.clear();
   }
 
-  async #settle(settled: readonly Settled[]): Promise<void> {
-    let failure: unknown;
-    await this.#turns.do(() => {
-      try {
-        for (const { sequence, state, outcome } of settled) this.#store.settle(sequence, state, outcome);
-        this.#markDone();
-      } catch (thrown) {
-        failure = thrown;
-      }
-    });
-    if (failure !== undefined) throw failure;
+  /**
+   * What became of events is written with the next ones that arrive, or a little later: until then a crash makes the
+   * pump offer them once more, which starts nothing.
+   */
+  #settle(settled: readonly Settled[]): void {
+    this.#settled.push(...settled);
+    this.#settleTimer ??= setTimeout(() => {
+      this.#settleTimer = undefined;
+      void this.#turns.do(() => this.#writeSettled());
+    }, LIMITS.inboxSettleMilliseconds);
+  }
+
+  /** Never throws: it is tried again with the next write. */
+  #writeSettled(): void {
+    if (this.#settled.length === 0) return;
+    try {
+      for (const { sequence, state, outcome } of this.#settled) this.#store.settle(sequence, state, outcome);
+      this.#settled = [];
+      this.#markDone();
+    } catch (thrown) {
+      console.error(`the inbox ${this.#source} could not note what became of its events`, thrown);
+    }
   }
 
   #markDone(): void {

@@ -21,8 +21,8 @@ export interface PumpPorts {
   readonly source: string;
   /** An event with its body, from wherever that is; undefined where it is gone. */
   load(sequence: number): StoredEvent | undefined | Promise<StoredEvent>;
-  /** Writes what became of events; rejects where that fails. */
-  settle(settled: readonly Settled[]): Promise<void>;
+  /** Notes what became of events. */
+  settle(settled: readonly Settled[]): void;
 }
 
 export interface Settled {
@@ -181,7 +181,7 @@ export class Pump {
       else if (plan.isHeld) this.#hold(sequence, targets);
       else soonest = Math.min(soonest, this.#delay(sequence, targets));
     }
-    if (settled.length > 0) await this.#ports.settle(settled);
+    if (settled.length > 0) this.#ports.settle(settled);
     for (const { sequence } of settled) this.#forget(sequence);
     if (settled.length === 0 && Number.isFinite(soonest)) this.#pausedUntil = soonest;
   }
