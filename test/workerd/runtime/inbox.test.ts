@@ -173,7 +173,7 @@ describe('an event', () => {
         ...bindings: unknown[]
       ) {
         const cursor = original.call(this, query, ...bindings);
-        if (query.includes('events')) queueMicrotask(() => (rows += cursor.rowsWritten));
+        if (/\b(?:into|update|from) events\b/.test(query)) queueMicrotask(() => (rows += cursor.rowsWritten));
         return cursor as never;
       });
     });
