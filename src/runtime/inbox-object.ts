@@ -42,7 +42,6 @@ export class InboxObject extends DurableObject<Env> {
   readonly #feed: Feed;
   readonly #duplicates = new Map<number, number>();
   #settled: Settled[] = [];
-  #settleTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAt: number | undefined;
   #markedAt = 0;
   #prunedAt = 0;
@@ -176,11 +175,10 @@ export class InboxObject extends DurableObject<Env> {
    * pump offer them once more, which starts nothing.
    */
   #settle(settled: readonly Settled[]): void {
+    if (this.#settled.length === 0) {
+      setTimeout(() => void this.#turns.do(() => this.#writeSettled()), LIMITS.inboxSettleMilliseconds);
+    }
     this.#settled.push(...settled);
-    this.#settleTimer ??= setTimeout(() => {
-      this.#settleTimer = undefined;
-      void this.#turns.do(() => this.#writeSettled());
-    }, LIMITS.inboxSettleMilliseconds);
   }
 
   /** Never throws: it is tried again with the next write. */

@@ -94,7 +94,7 @@ describe('a listener', () => {
     const streams = await Promise.all(Array.from({ length: LIMITS.listenersPerSource }, open));
     expect((await open()).status).toBe(429);
     expect(codeOf(await manage(`GET /sources/${source}/events/stream`))).toEqual([429, 'inbox.busy']);
-    await Promise.all(streams.map(({ body }) => body?.cancel()));
+    await Promise.all(streams.map(async ({ body }) => body?.cancel()));
     await vi.waitFor(async () => {
       const again = await open();
       await again.body?.cancel();
