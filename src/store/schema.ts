@@ -129,12 +129,12 @@ export const sources = sqliteTable('sources', {
   name: text().primaryKey(),
   scheme: text().notNull(),
   settings: text({ mode: 'json' }).$type<Record<string, unknown>>().notNull(),
-  /** What differs from how long events are kept and known usually. */
-  inbox: text({ mode: 'json' }).$type<{ dedupeMilliseconds?: number; retentionMilliseconds?: number }>(),
   /** The list of secrets. */
   sealed: text().notNull(),
   createdAt: integer('created_at').notNull(),
   updatedAt: integer('updated_at').notNull(),
+  /** What differs from how long events are kept and known usually. */
+  inbox: text({ mode: 'json' }).$type<{ dedupeMilliseconds?: number; retentionMilliseconds?: number }>(),
 });
 
 export const connections = sqliteTable(
