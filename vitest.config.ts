@@ -13,7 +13,13 @@ const TIMEOUT_MILLISECONDS = 60_000;
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/{unit,adversarial}/**/*.test.ts'], testTimeout: TIMEOUT_MILLISECONDS } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/{unit,adversarial/unit}/**/*.test.ts'],
+          testTimeout: TIMEOUT_MILLISECONDS,
+        },
+      },
       {
         test: {
           name: 'simulation',
@@ -41,7 +47,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/workerd/**/*.test.ts'],
+          include: ['test/{workerd,adversarial/workerd}/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           setupFiles: ['test/support/migrate.ts'],
           testTimeout: TIMEOUT_MILLISECONDS,
@@ -51,7 +57,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/system/**/*.test.ts'],
+          include: ['test/{system,adversarial/system}/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

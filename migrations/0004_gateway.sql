@@ -32,3 +32,5 @@ CREATE TABLE `upstreams` (
 	`updated_at` integer NOT NULL,
 	`updated_by` text NOT NULL
 );
+--> statement-breakpoint
+ALTER TABLE `sources` ADD `inbox` text;

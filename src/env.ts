@@ -2,6 +2,7 @@
 
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
+import type { InboxObject } from './runtime/inbox-object.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
 import type { TrafficMessage } from './telemetry/traffic.ts';
 
@@ -13,6 +14,8 @@ export interface Env {
   /** Large outputs and ended runs; without it, both stay in the run objects. */
   readonly BLOBS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
+  /** Events of webhook sources, an object each. */
+  readonly INBOX: DurableObjectNamespace<InboxObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;

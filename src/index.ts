@@ -8,9 +8,10 @@ import { pathOf } from './gateway/event.ts';
 import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
 import { handlePortal } from './gateway/portal/index.ts';
-
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
+import { listEvents, readEvent, streamEvents, sweepInboxes } from './runtime/inbox.ts';
+import { recoverEvents, replayEvent } from './runtime/inbox-replay.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
 import {
   cancelRun,
@@ -32,6 +33,7 @@ import { listRuns, pruneRuns } from './store/runs.ts';
 import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
+export { InboxObject } from './runtime/inbox-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -49,7 +51,7 @@ export default {
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
-    return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleRequest(request, path, env, ctx);
+    return path.startsWith('/hooks/') ? handleHook(request, env, path, ctx) : handleRequest(request, path, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */
@@ -59,6 +61,7 @@ export default {
     const prunedBefore = Date.now() - retentionMilliseconds(env);
     await Promise.all([
       sweepRuns(env),
+      sweepInboxes(env, configuration.sources.keys()),
       schedulerOf(env).sweep(),
       judgeCanaries(env, configuration),
       pruneRuns(env.DB, prunedBefore),
@@ -102,6 +105,13 @@ function portsOf(env: Env): ControlPorts {
     replayRun: (id, input) => replayRun(env, id, input),
     canaryStatus: (chain) => canaryStatus(env, chain),
     replayShadow: (request) => replayShadow(env, request),
+    inbox: {
+      list: (source, filter) => listEvents(env, source, filter),
+      read: (source, id) => readEvent(env, source, id),
+      stream: (source, after) => streamEvents(env, source, after),
+      replay: (source, request) => replayEvent(env, source, request),
+      recover: (source, request) => recoverEvents(env, source, request),
+    },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
   };
 }

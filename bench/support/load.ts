@@ -7,6 +7,8 @@ export interface LoadOptions {
   readonly method: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Where no two requests are the same: whole texts that {@link bytesOf} made, each of which is sent once. */
+  readonly requests?: Iterator<Buffer>;
   readonly connections: number;
   readonly milliseconds: number;
 }
@@ -21,16 +23,12 @@ export interface LoadResult {
 /** Each connection sends its next request when the last was answered. @throws on any answer but 2xx */
 export async function load(options: LoadOptions): Promise<LoadResult> {
   const url = new URL(options.url);
-  const lines = Object.entries({ host: url.host, ...options.headers }).map(([name, value]) => `${name}: ${value}\r\n`);
-  const body = options.body ?? '';
-  const length = options.body === undefined ? '' : `content-length: ${Buffer.byteLength(body)}\r\n`;
-  const request = Buffer.from(
-    `${options.method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}${length}\r\n${body}`,
-  );
+  const same = options.requests === undefined ? bytesOf(options) : undefined;
+  const next = (): Buffer => same ?? taken(options.requests?.next());
   const latencies: number[] = [];
   const startedAt = performance.now();
   const until = startedAt + options.milliseconds;
-  await Promise.all(Array.from({ length: options.connections }, () => connection(url, request, until, latencies)));
+  await Promise.all(Array.from({ length: options.connections }, () => connection(url, next, until, latencies)));
   const seconds = (performance.now() - startedAt) / 1000;
   latencies.sort((a, b) => a - b);
   const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? 0;
@@ -42,13 +40,29 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   };
 }
 
-function connection(url: URL, request: Buffer, until: number, latencies: number[]): Promise<void> {
+function taken(result: IteratorResult<Buffer> | undefined): Buffer {
+  if (result === undefined || result.done === true) throw new Error('There are not enough requests made.');
+  return result.value;
+}
+
+/** A request as it goes over the wire. */
+export function bytesOf(request: Pick<LoadOptions, 'url' | 'method' | 'headers' | 'body'>): Buffer {
+  const url = new URL(request.url);
+  const lines = Object.entries({ host: url.host, ...request.headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const body = request.body ?? '';
+  const length = request.body === undefined ? '' : `content-length: ${Buffer.byteLength(body)}\r\n`;
+  const head = `${request.method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}${length}\r\n`;
+  return Buffer.from(head + body);
+}
+
+function connection(url: URL, next: () => Buffer, until: number, latencies: number[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket: Socket = connect(Number(url.port), url.hostname);
     socket.setNoDelay(true);
     let received = '';
     let sentAt = 0;
     const send = (): void => {
+      const request = next();
       sentAt = performance.now();
       socket.write(request);
     };

@@ -24,7 +24,8 @@ export interface Sides {
   stop(): Promise<void>;
 }
 
-export async function startSides(): Promise<Sides> {
+/** @param more variables of the hand-written Worker */
+export async function startSides(more: Readonly<Record<string, string>> = {}): Promise<Sides> {
   const directory = makeDirectory();
   const upstream = await startUpstream();
   const gateway = await launch({
@@ -36,7 +37,7 @@ export async function startSides(): Promise<Sides> {
   });
   const { key } = await call<{ key: string }>(gateway, 'POST', '/keys', { name: 'bench' });
   const build = await buildBench('bench', join(ROOT, 'bench/hand-written/wrangler.toml'));
-  const variables = { UPSTREAM: upstream.url, KEY_HASH: createHash('sha256').update(key).digest('hex') };
+  const variables = { ...more, UPSTREAM: upstream.url, KEY_HASH: createHash('sha256').update(key).digest('hex') };
   const workers: RunningWorker[] = [];
   const startApart = async (name: string): Promise<RunningWorker> => {
     const worker = await startBenchWorker(build, join(directory, name), variables);

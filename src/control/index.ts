@@ -13,6 +13,8 @@ import { openApiDocument } from './openapi.ts';
 import type { ControlPorts } from './ports.ts';
 import { routes } from './routes/index.ts';
 import { runs } from './runs/index.ts';
+import { sourceEvents } from './sources/events.ts';
+import { sourceEventsAgain } from './sources/events-again.ts';
 import { sources } from './sources/index.ts';
 import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
@@ -40,6 +42,8 @@ export const endpoints: readonly Endpoint[] = [
   ...routes,
   ...upstreams,
   ...sources,
+  ...sourceEvents,
+  ...sourceEventsAgain,
   ...connections,
   ...keys,
   ...traffic,

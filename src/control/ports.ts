@@ -2,13 +2,29 @@
 
 import type { Catalogue } from '../core/chain/catalogue.ts';
 import type { Result } from '../core/errors.ts';
+import type { EventRun } from '../core/inbox/event.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { Connector } from '../connectors/kit/types.ts';
 import type { CanaryStatus } from '../runtime/canary.ts';
+import type { ShownEvent } from '../runtime/inbox-object.ts';
+import type { Recovered, RecoverRequest, ReplayRequest } from '../runtime/inbox-replay.ts';
+import type { EventFilter, EventPage } from '../runtime/inbox-store.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { TrafficFilter, TrafficLine } from '../store/traffic.ts';
 import type { Vault } from '../vault/vault.ts';
+
+/** The events of a source that exists. */
+export interface InboxPort {
+  list(source: string, filter: EventFilter): Promise<EventPage>;
+  /** Fault `event.not-found`. */
+  read(source: string, id: string): Promise<Result<ShownEvent>>;
+  /** From after that sequence number on, or from now on. Fault `inbox.busy`. */
+  stream(source: string, after: number | undefined): Promise<Result<Response>>;
+  /** Faults `event.not-found`, `event.rejected`, `event.unwanted`. */
+  replay(source: string, request: ReplayRequest): Promise<Result<readonly EventRun[]>>;
+  recover(source: string, request: RecoverRequest): Promise<Recovered>;
+}
 
 export interface ControlPorts {
   readonly db: D1Database;
@@ -36,6 +52,7 @@ export interface ControlPorts {
   /** The canary of a chain as it stands now; it is rolled back first where it is worse. Fault `canary.not-found`. */
   canaryStatus(chain: string): Promise<Result<CanaryStatus>>;
   replayShadow(request: ShadowRequest): Promise<Result<readonly ShadowRun[]>>;
+  readonly inbox: InboxPort;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
 }

@@ -89,6 +89,10 @@ export const ERRORS = {
   'source.not-found': terminal(404, 'There is no such webhook source'),
   'source.invalid': terminal(422, 'The webhook source is not valid'),
   'webhook.unverified': terminal(401, 'The webhook could not be verified'),
+  'event.not-found': terminal(404, 'There is no such event'),
+  'event.rejected': terminal(409, 'A delivery that was refused starts no run'),
+  'event.unwanted': terminal(409, 'No chain wants the event'),
+  'inbox.busy': retryable(429, 'Too many clients listen'),
 
   'key.not-found': terminal(404, 'There is no such key'),
   'storage.unavailable': retryable(503, 'The storage did not answer'),

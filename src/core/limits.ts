@@ -122,6 +122,50 @@ export const LIMITS = {
   webhookKeyFetchesPerMinute: 10,
   webhookKeyTimeoutMilliseconds: 5_000,
 
+  /** How long an event of a source is kept, and how long its delivery id is known, where the source says nothing. */
+  eventRetentionMilliseconds: 7 * 24 * 3_600_000,
+  /** The longest and the shortest that a source may ask for; an inbox takes 10 GB. */
+  eventRetentionLongestMilliseconds: 90 * 24 * 3_600_000,
+  eventRetentionShortestMilliseconds: 60_000,
+  /** Events whose runs are started in one go, and their bodies together: a call carries 32 MB. */
+  inboxBatchEvents: 200,
+  inboxBatchBytes: 4 * 1024 * 1024,
+  /** Bodies of events that wait for their runs; others are read from disk when it is their turn. */
+  inboxHeldBytes: 8 * 1024 * 1024,
+  /** After which starting the runs of an event is tried again: at first, and at most. */
+  inboxRetryMilliseconds: 100,
+  inboxRetryLongestMilliseconds: 30_000,
+  /** After which an event whose runs could not be started is failed; it can be recovered by hand. */
+  inboxGiveUpMilliseconds: 24 * 3_600_000,
+  /** How often an inbox notes on disk up to where all is done, which a new instance need not look through. */
+  inboxMarkMilliseconds: 60_000,
+  /** How long what became of events gathers where none arrives with which it could be written. */
+  inboxSettleMilliseconds: 100,
+  /** Events that one turn of pruning deletes; each takes two rows. */
+  inboxPruneEvents: 500,
+  /** Refused deliveries that a source keeps, the newest: whoever sends them must not fill the disk. */
+  rejectedPerSource: 200,
+  /** What is kept of the body and of the headers of a refused delivery. */
+  rejectedBodyBytes: 4 * 1024,
+  rejectedHeaderCharacters: 4 * 1024,
+  /** How long an isolate gathers refused deliveries of a source, and how many it keeps of them. */
+  rejectedDelayMilliseconds: 2_000,
+  rejectedPerWrite: 20,
+  /** Events of one page of a list, and how many are looked through for it. */
+  eventsPerPage: 100,
+  eventsLookedThrough: 5_000,
+  /** Events that one call of recover looks at, each with its runs. */
+  eventsPerRecover: 100,
+  /** Runs that an event tells of; each replay adds to them. */
+  runsPerEvent: 100,
+  /** Clients that listen to a source at a time. */
+  listenersPerSource: 100,
+  /** Events of one chunk of a listener, and their bodies together. */
+  listenChunkEvents: 100,
+  listenChunkBytes: 256 * 1024,
+  /** A listener that takes nothing for this long is cut off; it comes back for what it missed. */
+  listenStallMilliseconds: 60_000,
+
   /** Runs that one object drives at a time; further ones are queued on disk. */
   runsPerObject: 256,
   /** Runs that an object holds for later, on disk or on their way there; with more it takes no new ones. */

@@ -1,6 +1,7 @@
 /** Reads the body of a request under a limit, and JSON under a depth. */
 
 import { fail, ok, type Result } from '../core/errors.ts';
+import { deeperThan } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isJson } from '../core/media-type.ts';
 
@@ -70,25 +71,4 @@ export function parseJson(text: string): Result<unknown> {
       `The body is not JSON: ${thrown instanceof Error ? thrown.message : 'not readable'}.`,
     );
   }
-}
-
-const QUOTE = 34;
-const BACKSLASH = 92;
-
-/** Looks before parsing: a parser that recurses must not be handed 100,000 brackets. */
-function deeperThan(text: string, limit: number): boolean {
-  if (text.length < 2 * limit) return false;
-  let depth = 0;
-  let quoted = false;
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index);
-    if (quoted) {
-      if (code === BACKSLASH) index++;
-      else if (code === QUOTE) quoted = false;
-    } else if (code === QUOTE) quoted = true;
-    else if (code === 91 || code === 123) {
-      if (++depth > limit) return true;
-    } else if (code === 93 || code === 125) depth--;
-  }
-  return false;
 }

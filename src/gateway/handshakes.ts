@@ -5,20 +5,18 @@
  * the same moment.
  */
 
-import { headersOf } from './event.ts';
 import { fail, fault, ok, problemResponse, type Result } from '../core/errors.ts';
-import type { TriggerEvent } from '../core/engine/state.ts';
-import { credentialsOf, type HandshakeReply, type PreparedSource } from '../core/webhook/index.ts';
+import type { HandshakeReply } from '../core/webhook/index.ts';
 import type { Env } from '../env.ts';
 import { reloadConfiguration, vaultOf } from '../runtime/configuration.ts';
 import { adoptSecret, type SourceRow } from '../store/sources.ts';
 import { sourceContext } from '../vault/vault.ts';
 
 /** The address as the vendor was given it, which some of them sign. */
-export function publicUrl(request: Request, { TIDEGATE_URL: base }: Env): string {
-  if (base === undefined || base === '') return request.url;
-  const start = request.url.indexOf('/', request.url.indexOf('//') + 2);
-  return base.replace(/\/+$/, '') + request.url.slice(start);
+export function publicUrl(url: string, { TIDEGATE_URL: base }: Env): string {
+  if (base === undefined || base === '') return url;
+  const start = url.indexOf('/', url.indexOf('//') + 2);
+  return base.replace(/\/+$/, '') + url.slice(start);
 }
 
 export function methodRefused(path: string, methods: readonly string[]): Response {
@@ -41,14 +39,4 @@ export async function answerHandshake(env: Env, row: SourceRow, reply: Handshake
     if (!kept) return fail('webhook.unverified', `The source ${row.name} has a secret already.`);
   }
   return ok(replyResponse(reply));
-}
-
-/** Query and headers of a delivery as a chain sees them: without what proves the sender. */
-export function publicPartsOf(request: Request, { scheme }: PreparedSource): Pick<TriggerEvent, 'query' | 'headers'> {
-  const credentials = credentialsOf(scheme);
-  const query = Object.fromEntries(new URL(request.url).searchParams);
-  const headers = headersOf(request.headers);
-  for (const name of credentials.query) delete query[name];
-  for (const name of credentials.headers) delete headers[name];
-  return { query, headers };
 }

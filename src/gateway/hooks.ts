@@ -1,47 +1,46 @@
 /**
- * Webhooks in: raw bytes → verify → durable write → 2xx.
+ * Webhooks in: raw bytes → verify → the inbox of the source → 2xx.
  *
- * Guarantee: nothing unverified starts a run; a 2xx is sent only after every run is on disk; a delivery
- * that comes again, also at the same moment, starts no second run.
+ * Guarantee: nothing unverified becomes an event; a 2xx is sent only after the event is on disk; a delivery
+ * that comes again, also at the same moment, is the same event. What its runs are is the inbox's business.
  */
 
 import { array, parse, string } from 'valibot';
 import { readBytes } from './body.ts';
-import { answerHandshake, methodRefused, publicPartsOf, publicUrl, replyResponse } from './handshakes.ts';
-import { tablesOf, type HookTarget } from './tables.ts';
-import type { TriggerEvent } from '../core/engine/state.ts';
-import { fail, fault, faultOf, ok, problemResponse, type Result } from '../core/errors.ts';
+import { headersOf } from './event.ts';
+import { answerHandshake, methodRefused, publicUrl, replyResponse } from './handshakes.ts';
+import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { eventId, keptHeaders, refusedHeaders } from '../core/inbox/event.ts';
 import { LIMITS } from '../core/limits.ts';
 import {
   acceptedReply,
+  credentialsOf,
   deliversBy,
   handshake,
   methodsOf,
   prepareSource,
   verify,
   type PreparedSource,
+  type VerifiedWebhook,
   type WebhookRequest,
 } from '../core/webhook/index.ts';
 import type { Env } from '../env.ts';
-import { acceptRuns } from '../runtime/accept.ts';
-import {
-  checkConfiguration,
-  currentConfiguration,
-  vaultOf,
-  versionFor,
-  type Configuration,
-} from '../runtime/configuration.ts';
+import { checkConfiguration, currentConfiguration, vaultOf, type Configuration } from '../runtime/configuration.ts';
 import { hostOf } from '../runtime/host.ts';
+import { inboxSettings } from '../runtime/inbox-settings.ts';
+import { noteRefused, receiveDelivery } from '../runtime/inbox.ts';
 import type { SourceRow } from '../store/configuration.ts';
 import { sourceContext } from '../vault/vault.ts';
 
 const NAME = /^\/hooks\/([a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)\/?$/;
 
-export async function handleHook(request: Request, env: Env, path: string): Promise<Response> {
+type Context = Pick<ExecutionContext, 'waitUntil'>;
+
+export async function handleHook(request: Request, env: Env, path: string, ctx: Context): Promise<Response> {
   try {
     const name = NAME.exec(path)?.[1];
     if (name === undefined) return problemResponse(fault('source.not-found', 'Webhooks go to /hooks/<source>.'));
-    const result = await receive(request, env, name);
+    const result = await receive(request, env, ctx, name);
     if (!result.ok) return problemResponse(result.fault);
     return result.value instanceof Response ? result.value : Response.json(result.value);
   } catch (thrown) {
@@ -53,66 +52,123 @@ export async function handleHook(request: Request, env: Env, path: string): Prom
   }
 }
 
-/** What a sender is told: how many runs the delivery started, or that it had started them before. */
+/** What a sender is told. */
 interface Received {
   readonly accepted: true;
+  /** It has come before, and starts nothing. */
   readonly duplicate: boolean;
-  readonly runs: readonly string[];
+  /** The id of the event. */
+  readonly event: string;
 }
 
-async function receive(request: Request, env: Env, name: string): Promise<Result<Received | Response>> {
+async function receive(request: Request, env: Env, ctx: Context, name: string): Promise<Result<Received | Response>> {
   const configuration = await withSource(env, name);
   const row = configuration.sources.get(name);
   if (row === undefined) return fail('source.not-found', `There is no webhook source named ${name}.`);
-  const source = await prepared(env, row);
-  // Without a usable secret nothing can be verified, so nothing is accepted.
-  if (!source.ok)
-    return fail('webhook.unverified', `The source ${name} has no usable secret.`, { detail: source.fault });
-  const { scheme } = source.value;
-  const methods = methodsOf(scheme);
-  if (!methods.includes(request.method)) return ok(methodRefused(`/hooks/${name}`, methods));
-  const body = await readBytes(request, LIMITS.webhookBodyBytes);
-  if (!body.ok) return body;
+  const opened = await prepared(env, row);
+  const scheme = opened.ok ? opened.value.source.scheme : undefined;
+  const { method, headers, url } = request;
+  const methods = scheme === undefined ? ['POST'] : methodsOf(scheme);
+  if (!methods.includes(method)) return ok(methodRefused(`/hooks/${name}`, methods));
+  const read = await readBytes(request, LIMITS.webhookBodyBytes);
+  if (!read.ok) return read;
+  const body = read.value;
   const receivedAt = Date.now();
+  const delivery: Delivery = { row, headers, url, body, receivedAt };
+  // Without a usable secret nothing can be verified, so nothing is accepted.
+  if (!opened.ok) {
+    const reason = fault('webhook.unverified', `The source ${name} has no usable secret.`, { detail: opened.fault });
+    return refuse(env, ctx, delivery, undefined, reason);
+  }
+  const { source } = opened.value;
   const given: WebhookRequest = {
-    method: request.method,
-    url: publicUrl(request, env),
-    headers: request.headers,
-    body: body.value,
+    method,
+    url: publicUrl(url, env),
+    headers,
+    body,
     nowMilliseconds: receivedAt,
     fetch: hostOf(env).fetch,
   };
-  const shaken = await handshake(source.value, given);
+  const shaken = await handshake(source, given);
   if (!shaken.ok) return shaken;
   if (shaken.value !== undefined) return answerHandshake(env, row, shaken.value);
-  if (!deliversBy(scheme, request.method)) return ok(methodRefused(`/hooks/${name}`, methods));
-  const verified = await verify(source.value, given);
-  if (!verified.ok) return verified;
-  const { deliveryId, eventType } = verified.value;
-  const targets = (tablesOf(configuration).hooks.get(name) ?? []).filter((target) => wants(target, eventType));
-  const reply = acceptedReply(scheme);
-  if (targets.length === 0) {
-    return ok(reply === undefined ? { accepted: true, duplicate: false, runs: [] } : replyResponse(reply));
-  }
-  const dedupeKey = `${name}:${deliveryId}`;
-  const event = hookEvent(request, source.value, body.value, verified.value.json, receivedAt);
-  const accepted = await acceptRuns(
-    env,
-    dedupeKey,
-    targets.map(({ chain, trigger }) => ({
-      chain: chain.name,
-      version: versionFor(chain, dedupeKey).version,
-      trigger: trigger.name,
-      event,
-      dedupeKey,
-    })),
-  );
-  if (reply !== undefined) return ok(replyResponse(reply));
-  return ok({ accepted: true, duplicate: accepted.every((run) => run.duplicate), runs: accepted.map((run) => run.id) });
+  if (!deliversBy(source.scheme, method)) return ok(methodRefused(`/hooks/${name}`, methods));
+  const verified = await verify(source, given);
+  if (!verified.ok) return refuse(env, ctx, delivery, source.scheme, verified.fault);
+  return keep(env, delivery, opened.value, verified.value);
 }
 
-const wants = ({ trigger }: HookTarget, eventType: string | undefined): boolean =>
-  trigger.events === undefined || (eventType !== undefined && trigger.events.includes(eventType));
+/** A delivery as it came. */
+interface Delivery {
+  readonly row: SourceRow;
+  readonly headers: Headers;
+  readonly url: string;
+  readonly body: Uint8Array;
+  readonly receivedAt: number;
+}
+
+const commonOf = ({ row, receivedAt, body }: Delivery) => ({ scheme: row.scheme, receivedAt, bytes: body.byteLength });
+
+function refuse(
+  env: Env,
+  ctx: Context,
+  delivery: Delivery,
+  scheme: PreparedSource['scheme'] | undefined,
+  reason: Fault,
+): Result<never> {
+  noteRefused(env, ctx, delivery.row.name, {
+    ...commonOf(delivery),
+    headers: refusedHeaders(shownHeaders(delivery, scheme)),
+    body: delivery.body.slice(0, LIMITS.rejectedBodyBytes),
+    query: '',
+    refusal: reason.message,
+  });
+  return { ok: false, fault: reason };
+}
+
+/** Without what proves the sender by itself. */
+function shownHeaders({ headers }: Delivery, scheme: PreparedSource['scheme'] | undefined): Record<string, string> {
+  const shown = headersOf(headers);
+  if (scheme !== undefined) for (const name of credentialsOf(scheme).headers) delete shown[name];
+  return shown;
+}
+
+async function keep(
+  env: Env,
+  delivery: Delivery,
+  { source, isSecret }: OpenSource,
+  { deliveryId, eventType }: VerifiedWebhook,
+): Promise<Result<Received | Response>> {
+  const { row, url, body } = delivery;
+  const { scheme } = source;
+  const receipt = await receiveDelivery(
+    env,
+    row.name,
+    {
+      ...commonOf(delivery),
+      deliveryId,
+      type: eventType ?? null,
+      query: queryOf(url, credentialsOf(scheme).query, isSecret),
+      headers: keptHeaders(shownHeaders(delivery, scheme), isSecret),
+      body,
+      blob: null,
+    },
+    inboxSettings(row).dedupeMilliseconds,
+  );
+  const reply = acceptedReply(scheme);
+  if (reply !== undefined) return ok(replyResponse(reply));
+  return ok({ accepted: true, duplicate: receipt.duplicate, event: eventId(receipt.sequence) });
+}
+
+/** Without its question mark; without what holds a secret. */
+function queryOf(url: string, credentials: readonly string[], isSecret: (value: string) => boolean): string {
+  const start = url.indexOf('?');
+  if (start === -1) return '';
+  const query = new URLSearchParams(url.slice(start + 1));
+  return new URLSearchParams(
+    [...query].filter(([name, value]) => !credentials.includes(name) && !isSecret(value)),
+  ).toString();
+}
 
 async function withSource(env: Env, name: string): Promise<Configuration> {
   const configuration = await currentConfiguration(env);
@@ -121,10 +177,16 @@ async function withSource(env: Env, name: string): Promise<Configuration> {
     : checkConfiguration(env, LIMITS.configurationMissMilliseconds);
 }
 
-/** Keys stay imported as long as the configuration that they belong to. */
-const sources = new WeakMap<SourceRow, Result<PreparedSource>>();
+interface OpenSource {
+  readonly source: PreparedSource;
+  /** Whether a value that is about to be kept gives a secret of the source away. */
+  readonly isSecret: (value: string) => boolean;
+}
 
-async function prepared(env: Env, row: SourceRow): Promise<Result<PreparedSource>> {
+/** Keys stay imported as long as the configuration that they belong to. */
+const sources = new WeakMap<SourceRow, Result<OpenSource>>();
+
+async function prepared(env: Env, row: SourceRow): Promise<Result<OpenSource>> {
   const known = sources.get(row);
   if (known !== undefined) return known;
   const vault = vaultOf(env);
@@ -134,34 +196,9 @@ async function prepared(env: Env, row: SourceRow): Promise<Result<PreparedSource
   if (!opened.ok) return opened;
   const secrets = parse(array(string()), opened.value);
   const source = await prepareSource({ name, scheme, secrets, settings });
-  if (source.ok) sources.set(row, source);
-  return source;
-}
-
-function hookEvent(
-  request: Request,
-  source: PreparedSource,
-  bytes: Uint8Array,
-  json: unknown,
-  receivedAt: number,
-): TriggerEvent {
-  return {
-    type: 'webhook',
-    params: {},
-    ...publicPartsOf(request, source),
-    body: json ?? bodyOf(request, bytes),
-    receivedAt,
-  };
-}
-
-/** JSON where it is JSON, form fields where it is a form, text otherwise. */
-function bodyOf(request: Request, bytes: Uint8Array): unknown {
-  const text = new TextDecoder().decode(bytes);
-  const type = request.headers.get('content-type') ?? '';
-  if (type.startsWith('application/x-www-form-urlencoded')) return Object.fromEntries(new URLSearchParams(text));
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
+  if (!source.ok) return source;
+  const isSecret = (value: string): boolean => secrets.some((secret) => value.includes(secret));
+  const result = ok({ source: source.value, isSecret });
+  sources.set(row, result);
+  return result;
 }

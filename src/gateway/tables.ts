@@ -6,15 +6,13 @@ import type { RouteEntry, RoutePlan } from '../core/route/plan.ts';
 import type { Policies } from '../core/route/policies.ts';
 import type { ActiveChain, Configuration } from '../runtime/configuration.ts';
 
-type Trigger<T extends TriggerPlan['type']> = Extract<TriggerPlan, { type: T }>;
-
 /** `name` is `chain:<name>` or `route:<name>`. */
 export type Target = { readonly name: string; readonly policies: Policies } & (ChainTarget | RouteTarget);
 
 export interface ChainTarget {
   readonly kind: 'chain';
   readonly chain: ActiveChain;
-  readonly trigger: Trigger<'http'>;
+  readonly trigger: Extract<TriggerPlan, { type: 'http' }>;
 }
 
 export interface RouteTarget {
@@ -23,15 +21,8 @@ export interface RouteTarget {
   readonly version: RouteEntry['version'];
 }
 
-export interface HookTarget {
-  readonly chain: ActiveChain;
-  readonly trigger: Trigger<'webhook'>;
-}
-
 export interface Tables {
   readonly targets: Router<Target>;
-  /** By source. */
-  readonly hooks: ReadonlyMap<string, readonly HookTarget[]>;
 }
 
 const built = new WeakMap<Configuration, Tables>();
@@ -45,21 +36,15 @@ export function tablesOf(configuration: Configuration): Tables {
 function build(configuration: Configuration): Tables {
   const targets = new Router<Target>();
   for (const route of configuration.routes.values()) addRoute(targets, route);
-  const hooks = new Map<string, HookTarget[]>();
   // After the routes: of a method and path that both answer, the chain has it.
   for (const chain of configuration.chains.values()) {
     for (const trigger of chain.plan.triggers) {
-      if (trigger.type === 'http') {
-        const { method, path, policies } = trigger;
-        targets.add(method, path, { kind: 'chain', name: `chain:${chain.name}`, policies, chain, trigger });
-      }
-      if (trigger.type === 'webhook') {
-        const listening = hooks.get(trigger.source) ?? [];
-        hooks.set(trigger.source, [...listening, { chain, trigger }]);
-      }
+      if (trigger.type !== 'http') continue;
+      const { method, path, policies } = trigger;
+      targets.add(method, path, { kind: 'chain', name: `chain:${chain.name}`, policies, chain, trigger });
     }
   }
-  return { targets, hooks };
+  return { targets };
 }
 
 function addRoute(targets: Router<Target>, route: RoutePlan): void {

@@ -15,7 +15,7 @@ import type { Plan } from '../core/chain/plan.ts';
 import { inputOf, triggerOf } from '../core/chain/input.ts';
 import type { StepEvent } from '../core/engine/journal.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
-import { fault, FaultError } from '../core/errors.ts';
+import { fail, fault, FaultError, faultOf, ok, type Result } from '../core/errors.ts';
 import type { Env } from '../env.ts';
 import { randomBytes, sha256, toHex } from '../vault/bytes.ts';
 
@@ -123,6 +123,46 @@ export async function acceptRuns(
     }),
   );
   return runs.flatMap((run) => answers.get(run) ?? []);
+}
+
+/**
+ * Like {@link acceptRuns}, but each request by itself: one that cannot be accepted holds up no other. Those that
+ * come to the same object are accepted in the order of the requests, or none of them is.
+ */
+export async function acceptEach(env: Env, requests: readonly RunRequest[]): Promise<readonly Result<Acceptance>[]> {
+  const results = new Map<RunRequest, Result<Acceptance>>();
+  const refuse = (refused: readonly RunRequest[], thrown: unknown): void => {
+    for (const request of refused) results.set(request, { ok: false, fault: faultOf(thrown) });
+  };
+  const runs = await Promise.all(
+    requests.map(async (request) => {
+      try {
+        return [{ request, placedRun: await placed(env, undefined, request) }];
+      } catch (thrown) {
+        refuse([request], thrown);
+        return [];
+      }
+    }),
+  );
+  const groups = Map.groupBy(runs.flat(), ({ placedRun }) => placedRun.shards[0]);
+  await Promise.all(
+    [...groups.values()].map(async (group) => {
+      try {
+        const own = group.map(({ placedRun }) => placedRun);
+        const accepts = await withObject(env, own, (object, accepted) => object.accept(accepted));
+        for (const [index, { request }] of group.entries()) {
+          const answer = accepts[index];
+          if (answer !== undefined) results.set(request, ok(answer));
+        }
+      } catch (thrown) {
+        refuse(
+          group.map(({ request }) => request),
+          thrown,
+        );
+      }
+    }),
+  );
+  return requests.map((request) => results.get(request) ?? fail('storage.unavailable', 'The run was not accepted.'));
 }
 
 /** Accepts one run and waits for its answer. `undefined`: it went on longer than the caller waits. */

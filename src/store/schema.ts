@@ -181,6 +181,8 @@ export const sources = sqliteTable('sources', {
   sealed: text().notNull(),
   createdAt: integer('created_at').notNull(),
   updatedAt: integer('updated_at').notNull(),
+  /** What differs from how long events are kept and known usually. */
+  inbox: text({ mode: 'json' }).$type<{ dedupeMilliseconds?: number; retentionMilliseconds?: number }>(),
 });
 
 export const connections = sqliteTable(

@@ -10,13 +10,13 @@ export type SourceRow = typeof sources.$inferSelect;
 /** `created` is false where a source of that name was replaced. */
 export async function saveSource(
   db: D1Database,
-  source: Omit<SourceRow, 'createdAt' | 'updatedAt'>,
+  source: Omit<SourceRow, 'createdAt' | 'updatedAt' | 'inbox'> & Partial<Pick<SourceRow, 'inbox'>>,
   actor: string,
   now: number,
 ): Promise<{ readonly row: SourceRow; readonly created: boolean }> {
   const database = connect(db);
   const before = await loadSource(db, source.name);
-  const row = { ...source, createdAt: before?.createdAt ?? now, updatedAt: now };
+  const row = { inbox: null, ...source, createdAt: before?.createdAt ?? now, updatedAt: now };
   const { name, scheme } = source;
   await change(database, { at: now, actor, action: 'source.save', subject: name, detail: { scheme } }, [
     database.insert(sources).values(row).onConflictDoUpdate({ target: sources.name, set: row }),

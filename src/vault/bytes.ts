@@ -11,6 +11,8 @@ export const utf8 = (text: string): Bytes => new Uint8Array(new TextEncoder().en
 
 export const toBase64Url = (bytes: Bytes): string => Buffer.from(bytes).toString('base64url');
 
+export const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+
 export const toHex = (bytes: Bytes): string => Buffer.from(bytes).toString('hex');
 
 /** Undefined where the text is not of that alphabet; `Buffer` itself skips what it cannot read. */

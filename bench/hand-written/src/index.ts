@@ -1,6 +1,6 @@
 /**
  * What a good engineer would write by hand for the same work, on Hono. No telemetry, no run ids, no
- * limits, no retries: the other side of `npm run bench -- inline`, `-- durable` and `-- fanout`.
+ * limits, no retries: the other side of `npm run bench -- inline`, `-- durable`, `-- fanout` and `-- ingest`.
  */
 
 import { DurableObject, WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from 'cloudflare:workers';
@@ -13,6 +13,9 @@ interface Env {
   readonly EGRESS: Fetcher;
   readonly UPSTREAM: string;
   readonly KEY_HASH: string;
+  readonly INGEST: DurableObjectNamespace<Ingest>;
+  readonly GROUPED: DurableObjectNamespace<GroupedIngest>;
+  readonly HOOK_SECRET: string;
 }
 
 interface Order {
@@ -91,6 +94,73 @@ app.post('/bench/workflow', async (c) => {
   await c.env.STEPS.create({ params: { n, ticket } });
   return c.json(await told);
 });
+
+let hookKey: CryptoKey | undefined;
+
+async function isSigned(header: string, body: ArrayBuffer, secret: string): Promise<boolean> {
+  hookKey ??= await crypto.subtle.importKey(
+    'raw',
+    new TextEncoder().encode(secret),
+    { name: 'HMAC', hash: 'SHA-256' },
+    false,
+    ['verify'],
+  );
+  return crypto.subtle.verify('HMAC', hookKey, Buffer.from(header.slice('sha256='.length), 'hex'), body);
+}
+
+/** Verify the HMAC, then one insert in a warm object, by the id that the sender gives. */
+for (const [path, objects] of [
+  ['/hooks/single', (env: Env) => env.INGEST],
+  ['/hooks/grouped', (env: Env) => env.GROUPED],
+] as const) {
+  app.post(path, async (c) => {
+    const body = await c.req.arrayBuffer();
+    const header = c.req.header('x-hub-signature-256') ?? '';
+    if (!(await isSigned(header, body, c.env.HOOK_SECRET))) return c.json({ error: 'signature' }, 401);
+    const id = c.req.header('x-github-delivery') ?? '';
+    const duplicate = await objects(c.env).getByName('ingest').insert(id, body);
+    return c.json({ accepted: true, duplicate });
+  });
+}
+
+const EVENTS = 'create table if not exists events (id text primary key, at integer, body blob) without rowid';
+const INSERT = 'insert into events values (?, ?, ?) on conflict do nothing';
+
+export class Ingest extends DurableObject<Env> {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(EVENTS);
+  }
+
+  insert(id: string, body: ArrayBuffer): boolean {
+    return this.ctx.storage.sql.exec(INSERT, id, Date.now(), body).rowsWritten === 0;
+  }
+}
+
+/** The same, but all that arrives in one turn of the loop is one write. */
+export class GroupedIngest extends DurableObject<Env> {
+  readonly #buffer: { id: string; body: ArrayBuffer; resolve(duplicate: boolean): void }[] = [];
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(EVENTS);
+  }
+
+  insert(id: string, body: ArrayBuffer): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#buffer.push({ id, body, resolve });
+      if (this.#buffer.length === 1) void scheduler.wait(0).then(() => this.#write());
+    });
+  }
+
+  #write(): void {
+    const now = Date.now();
+    const { sql } = this.ctx.storage;
+    for (const { id, body, resolve } of this.#buffer.splice(0)) {
+      resolve(sql.exec(INSERT, id, now, body).rowsWritten === 0);
+    }
+  }
+}
 
 /** Three steps in a warm object: the run, its intents and its results on disk, as few writes as it takes. */
 export class Runs extends DurableObject<Env> {

@@ -88,6 +88,15 @@ export const TRIGGERS = {
           v.description('Types of the events that start a run. Default: every event of the source.'),
         ),
       ),
+      filter: v.optional(
+        v.pipe(
+          v.string(),
+          v.examples(['{{ trigger.body.total > 100 }}']),
+          v.description(
+            'One expression over `trigger` and `chain`; an event for which it is false starts no run. One that fails is told at the event.',
+          ),
+        ),
+      ),
       input: triggerInput,
     }),
     v.description('Runs the chain for each verified event of a source.'),

@@ -82,7 +82,12 @@ export type TriggerPlan = { readonly name: string; readonly input: Template | un
       /** `result`: the caller waits for the run; `accepted`: 202 with the run's URL. */
       readonly respond: 'result' | 'accepted';
     }
-  | { readonly type: 'webhook'; readonly source: string; readonly events: readonly string[] | undefined }
+  | {
+      readonly type: 'webhook';
+      readonly source: string;
+      readonly events: readonly string[] | undefined;
+      readonly filter: Template | undefined;
+    }
   | {
       readonly type: 'schedule';
       readonly cron: string;

@@ -3,7 +3,7 @@
 import type { ChainDocument, TriggerDocument } from './document.ts';
 import { at, type IssueList } from './issues.ts';
 import type { Mode, TriggerPlan } from './plan.ts';
-import { checkTemplate, SCOPES } from './scopes.ts';
+import { checkTemplate, compileCondition, SCOPES } from './scopes.ts';
 import { checkPath, shapeOf } from '../route/path.ts';
 import { compilePolicies } from '../route/policies.ts';
 import { checkCron } from '../policy/cron.ts';
@@ -40,6 +40,9 @@ export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueL
   });
 }
 
+/** Without `run`, since it decides whether there is one. */
+const FILTER = { roots: ['trigger', 'chain'], steps: [] };
+
 function compileTrigger(
   name: string,
   trigger: TriggerDocument,
@@ -62,7 +65,14 @@ function compileTrigger(
       return { name, input, type, method, path: trigger.path, policies, respond };
     }
     case 'webhook':
-      return { name, input, type: trigger.type, source: trigger.source, events: trigger.events };
+      return {
+        name,
+        input,
+        type: trigger.type,
+        source: trigger.source,
+        events: trigger.events,
+        filter: compileCondition(trigger.filter, at(path, 'filter'), FILTER, issues),
+      };
     case 'schedule': {
       const { type, cron, timezone, missed } = trigger;
       const wrong = checkCron(cron, timezone);

@@ -12,4 +12,4 @@ export {
 export type { WebhookRequest } from './request.ts';
 export { prepareSource, schemeNames, type PreparedSource } from './source.ts';
 export { sign } from './sign.ts';
-export { verify } from './verify.ts';
+export { verify, type VerifiedWebhook } from './verify.ts';

@@ -31,6 +31,7 @@ test('a source is made, replaced, shown without its secret, and removed', async 
       name: 'shop',
       scheme: 'github',
       settings: {},
+      inbox: { dedupe: '7d', retention: '7d' },
       url: `${ORIGIN}/hooks/shop`,
       createdAt: '2026-05-01T12:00:00.000Z',
       updatedAt: '2026-05-01T12:00:00.000Z',

@@ -132,6 +132,13 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     readTraffic: (filter) => readTraffic(db, filter),
     replayShadow: () => Promise.resolve(ok([])),
     sendEvent: () => Promise.resolve(0),
+    inbox: {
+      list: () => Promise.resolve({ items: [], next: undefined }),
+      read: (_source, id) => Promise.resolve(fail('event.not-found', `There is no event ${id}.`)),
+      stream: () => Promise.resolve(fail('inbox.busy', 'Too many clients listen.')),
+      replay: () => Promise.resolve(ok([])),
+      recover: () => Promise.resolve({ looked: 0, items: [], next: undefined }),
+    },
     ...memoryRuns(),
     ...overrides,
   };

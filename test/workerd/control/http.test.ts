@@ -18,6 +18,8 @@ const bodies: Record<string, unknown> = {
   promoteChainVersion: { version: 2 },
   setCanary: { version: 2, weight: 10 },
   replayShadow: { version: 2 },
+  replayEvent: { chain: 'orders' },
+  recoverEvents: { since: '2026-05-01T00:00:00Z' },
   sendEvent: { name: 'paid', key: 1, data: {} },
 };
 
@@ -37,6 +39,7 @@ test('every endpoint that takes JSON has a body here', () => {
 test.each(jsonEndpoints)('$id takes its body as it stands', async ({ method, path, body }) => {
   await call('PUT', '/chains/orders', chainDocument('orders'));
   await call('PUT', '/chains/orders?activate=false', chainDocument('orders', { mode: 'inline' }));
+  await call('PUT', '/sources/orders', bodies['saveSource']);
   expect((await call(method, path, body)).status).toBeLessThan(300);
 });
 

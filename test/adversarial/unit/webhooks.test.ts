@@ -2,7 +2,7 @@
 
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { jwt, rsa, sampleOf, sns, type Sample } from '../unit/webhook/samples.ts';
+import { jwt, rsa, sampleOf, sns, type Sample } from '../../unit/webhook/samples.ts';
 import {
   bytes,
   check,
@@ -14,9 +14,9 @@ import {
   signatureScheme,
   SOME_BODY,
   source,
-} from '../unit/webhook/support.ts';
-import { LIMITS } from '../../src/core/limits.ts';
-import { handshake, prepareSource, schemeNames, sign, verify } from '../../src/core/webhook/index.ts';
+} from '../../unit/webhook/support.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
+import { handshake, prepareSource, schemeNames, sign, verify } from '../../../src/core/webhook/index.ts';
 
 /** Those whose signature stands in a header by itself, behind the prefix of its kind. */
 const IN_HEADERS = schemeNames
