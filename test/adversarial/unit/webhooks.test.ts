@@ -1,6 +1,6 @@
 /** What a forger or a replayer of webhooks may try. */
 
-import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
+import { constants, generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { jwt, rsa, sampleOf, sns, type Sample } from '../../unit/webhook/samples.ts';
 import {
@@ -16,6 +16,7 @@ import {
   source,
 } from '../../unit/webhook/support.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
+import { formContent } from '../../../src/core/webhook/form.ts';
 import { handshake, prepareSource, schemeNames, sign, verify } from '../../../src/core/webhook/index.ts';
 
 /** Those whose signature stands in a header by itself, behind the prefix of its kind. */
@@ -24,6 +25,8 @@ const IN_HEADERS = schemeNames
   .filter((name) => !name.startsWith('shopify-'));
 
 const withSecret = schemeNames.filter((name) => sampleOf(name).secret !== undefined);
+
+const CHAT_KEYS = 'https://www.googleapis.com/service_accounts/v1/jwk/chat@system.gserviceaccount.com';
 
 /** By its sender's own secret, unless another is given. */
 async function signed(
@@ -130,6 +133,11 @@ describe('attack 16: only the bytes as received are verified', () => {
       await expectRefused(check(prepared, sample, { body: sample.body.replace(from, to) }), /does not match/);
     }
   });
+});
+
+test('attack 16: names of fields have one spelling, too', () => {
+  expect(formContent(bytes('a%5Bb%5D=1'))).toBe('a[b]1');
+  expect(formContent(bytes('a%5bb%5d=1'))).toBeUndefined();
 });
 
 describe('attack 17: a time outside the tolerance is refused', () => {
@@ -354,6 +362,27 @@ describe('attack 19: floods and downgrades are refused', () => {
       check(await source('google-chat-project'), sample, { headers: { Authorization: `Bearer ${token}` } });
     await expectAccepted(send(jwt({ alg: 'RS256', kid: 'g1' }, claims, rsa.privateKey)));
     for (const token of forgeries) await expectRefused(send(token), /not valid|malformed/);
+  });
+
+  test('a token by another algorithm of the same key', async () => {
+    const sample = sampleOf('google-chat-project');
+    const claims = { iss: 'chat@system.gserviceaccount.com', aud: '1234567890', exp: NOW / 1000 + 600 };
+    const [input = ''] = jwt({ alg: 'PS256', kid: 'g1' }, claims, rsa.privateKey).split(/\.[^.]*$/);
+    const pss = { key: rsa.privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+    const token = `${input}.${signBytes('sha256', Buffer.from(input), pss).toString('base64url')}`;
+    const headers = { Authorization: `Bearer ${token}` };
+    await expectRefused(check(await source('google-chat-project'), sample, { headers }), /not valid/);
+    const settings = {
+      ...sampleOf('jwt').settings,
+      issuer: claims.iss,
+      audience: claims.aud,
+      bodyHashClaim: undefined,
+    };
+    const { fetch } = sample;
+    const served = { headers, ...(fetch && { fetch: () => fetch(CHAT_KEYS) }) };
+    const generic = (algorithm: string) => source('jwt', undefined, { ...settings, algorithms: [algorithm] });
+    await expectAccepted(check(await generic('PS256'), sample, served));
+    await expectRefused(check(await generic('RS256'), sample, served), /not valid/);
   });
 
   test('a token of Google for another account', async () => {
