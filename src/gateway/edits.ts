@@ -3,7 +3,7 @@
 import { parseJson, readBytes } from './body.ts';
 import { headersOf, queryOf } from './event.ts';
 import type { Exchange } from './exchange.ts';
-import type { Outgoing } from './route.ts';
+import type { Outgoing } from './proxy/forward.ts';
 import { fault, FaultError, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isJson } from '../core/media-type.ts';
