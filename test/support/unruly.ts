@@ -153,7 +153,7 @@ function acceptSocket(request: IncomingMessage, socket: Duplex | Socket, seen: S
       const payload = Buffer.from([...received.subarray(6, 6 + length)].map((byte, at) => byte ^ (mask[at % 4] ?? 0)));
       received = received.subarray(6 + length);
       if (opcode === 8) {
-        entry.closeCode = payload.readUInt16BE(0);
+        entry.closeCode = payload.length < 2 ? 1005 : payload.readUInt16BE(0);
         socket.end(frame(8, payload));
         return;
       }
