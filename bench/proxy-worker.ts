@@ -2,6 +2,7 @@
 
 import { compilePool, type PoolPlan } from '../src/core/route/upstream.ts';
 import { pathOf } from '../src/gateway/event.ts';
+import type { Exchange } from '../src/gateway/exchange.ts';
 import { forward } from '../src/gateway/proxy/forward.ts';
 import type { Configuration } from '../src/runtime/configuration.ts';
 import type { Env } from '../src/env.ts';
@@ -30,8 +31,8 @@ export default {
     const path = pathOf(url);
     const receivedAt = Date.now();
     plan ??= planOf(env.UPSTREAM);
-    const target = 'route:bench';
-    const exchange = { request, method, url, path, headers, params: {}, receivedAt, target, env, ctx, configuration };
+    const known = { request, method, url, path, headers, receivedAt, env, ctx, configuration };
+    const exchange: Exchange = { ...known, params: {}, target: 'route:bench', version: '' };
     return forward(plan, exchange, { path: url.slice(url.indexOf('/', url.indexOf('//') + 2)) });
   },
 } satisfies ExportedHandler<Env & { readonly UPSTREAM: string }>;

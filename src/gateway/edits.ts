@@ -12,8 +12,12 @@ import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 
 type Scope = Record<string, unknown>;
 
-/** Read only where an expression asks for it. */
-const scopeOf = ({ method, path, params, url, headers }: Exchange, route: RoutePlan, version: VersionPlan): Scope => ({
+/** What expressions of a route read; read only where one asks for it. */
+export const scopeOf = (
+  { method, path, params, url, headers }: Exchange,
+  route: RoutePlan,
+  version: VersionPlan,
+): Scope => ({
   request: {
     method,
     path,

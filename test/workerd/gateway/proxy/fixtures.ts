@@ -81,6 +81,7 @@ export async function send(pool: PoolPlan, path = '/', sent: Sent = {}): Promise
     params: {},
     receivedAt: Date.now(),
     target: 'route:test',
+    version: '',
     env: { ...env, ...sent.env },
     ctx,
     configuration: await currentConfiguration(env),
