@@ -43,7 +43,7 @@ export interface ForwardOptions {
 }
 
 interface Call {
-  readonly pool: Pool;
+  readonly plan: PoolPlan;
   readonly exchange: Exchange;
   readonly path: string;
   readonly headers: Headers;
@@ -83,16 +83,15 @@ export async function forward(
   const key = finding instanceof Promise ? await finding : finding;
   let body: Call['body'] = outgoing.body ?? request.body;
   let { retries } = plan;
-  if (retries !== undefined && !isRepeatable(retries, method, () => headers.has('idempotency-key')))
-    retries = undefined;
+  const hasKey = (): boolean => headers.has('idempotency-key');
+  if (retries !== undefined && !isRepeatable(retries, method, hasKey)) retries = undefined;
   if (retries !== undefined && typeof body === 'object' && body !== null) {
     const length = Number(exchange.headers.get('content-length') ?? Infinity);
     if (length > LIMITS.retryBodyBytes) retries = undefined;
     else body = await request.arrayBuffer();
   }
-  const pool = poolOf(plan, receivedAt);
   const call: Call = {
-    pool,
+    plan,
     exchange,
     path: outgoing.path,
     headers,
@@ -102,7 +101,7 @@ export async function forward(
     key,
     unhealthy: plan.active === undefined ? undefined : unhealthyTargets(env, ctx, plan.name, receivedAt),
   };
-  const { reply, fault: reason } = retries === undefined ? await attempt(call, []) : await attempts(call, retries);
+  const { reply, fault: reason } = await answerOf(call);
   return reply === undefined ? problemResponse(reason) : finished(reply, plan, exchange, options.compress === true);
 }
 
@@ -116,26 +115,34 @@ function finished(reply: Response, plan: PoolPlan, { method, headers, receivedAt
   return compress ? compressed(answer, method, headers.get('accept-encoding')) : answer;
 }
 
-async function attempts(call: Call, retries: RetryPlan): Promise<Attempt> {
-  const { budget } = call.pool;
+function answerOf(call: Call): Promise<Attempt> {
+  const { plan, retries, exchange } = call;
+  const [first = ''] = plan.urls;
+  // Nothing to choose, and what could be noted of the target nobody would read.
+  if (retries === undefined && plan.urls.length === 1 && plan.breaker === undefined) return send(call, first);
+  const pool = poolOf(plan, exchange.receivedAt);
+  return retries === undefined ? attempt(call, pool, []) : attempts(call, pool, retries);
+}
+
+async function attempts(call: Call, pool: Pool, retries: RetryPlan): Promise<Attempt> {
+  const { budget } = pool;
   noteRequest(budget, BUDGET, call.exchange.receivedAt);
   const tried: number[] = [];
   for (let count = 1; ; count++) {
-    const result = await attempt(call, tried);
+    const result = await attempt(call, pool, tried);
     const again = result.reason !== undefined && retries.on.has(result.reason);
     if (!again || count >= retries.attempts || !takeRetry(budget)) return result;
     await result.reply?.body?.cancel();
-    if (tried.length >= call.pool.all.length) {
+    if (tried.length >= pool.all.length) {
       await scheduler.wait(LIMITS.retryPauseMilliseconds * 2 ** (count - 1) * (0.5 + Math.random() / 2));
     }
   }
 }
 
 /** @param tried where the target is added that was chosen */
-async function attempt(call: Call, tried: number[]): Promise<Attempt> {
-  const { pool, key, unhealthy } = call;
-  const { breaker, plan } = pool;
-  // The clock of the platform stands still while code runs: of the first attempt, it is when the request came.
+async function attempt(call: Call, pool: Pool, tried: number[]): Promise<Attempt> {
+  const { plan, key, unhealthy } = call;
+  const { breaker } = pool;
   const startedAt = Date.now();
   const callMilliseconds = call.timeoutMilliseconds + LIMITS.breakerProbeGraceMilliseconds;
   const admission = breaker && admit(breaker, startedAt, callMilliseconds);
@@ -187,7 +194,7 @@ async function send(call: Call, base: string): Promise<Attempt> {
   } catch (thrown) {
     if (thrown instanceof FaultError) return { fault: { ...thrown.fault, status: 502 }, reason: undefined };
     const extra = { detail: thrown };
-    console.warn(`upstream ${call.pool.plan.name}: ${base} could not be reached`, thrown);
+    console.warn(`upstream ${call.plan.name}: ${base} could not be reached`, thrown);
     return { fault: fault('upstream.unreachable', 'The upstream could not be reached.', extra), reason: 'connect' };
   } finally {
     clearTimeout(timer);
