@@ -9,6 +9,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   burst: async () => (await import('./burst.ts')).burst,
   routes: async () => (await import('./routes.ts')).routes,
   ingest: async () => (await import('./ingest.ts')).ingest,
+  proxy: async () => (await import('./proxy.ts')).proxy,
   expression: async () => (await import('./expression.ts')).expression,
 };
 

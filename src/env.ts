@@ -1,5 +1,6 @@
 /** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
 
+import type { HealthObject } from './runtime/health-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -17,6 +18,8 @@ export interface Env {
   /** Events of webhook sources, an object each. */
   readonly INBOX: DurableObjectNamespace<InboxObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  /** Checks the targets of upstream pools, one object for each pool. */
+  readonly HEALTH: DurableObjectNamespace<HealthObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

@@ -25,6 +25,7 @@ import {
   streamRun,
   sweepRuns,
 } from './runtime/runs.ts';
+import { watchPools } from './runtime/health.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
@@ -34,6 +35,7 @@ import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
 export { InboxObject } from './runtime/inbox-object.ts';
+export { HealthObject } from './runtime/health-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -57,7 +59,7 @@ export default {
   /** Each minute, and when the gateway starts on one machine. */
   async scheduled(_event, env): Promise<void> {
     const configuration = await reloadConfiguration(env);
-    await scheduleAll(env, configuration);
+    await applyConfiguration(env, configuration);
     const prunedBefore = Date.now() - retentionMilliseconds(env);
     await Promise.all([
       sweepRuns(env),
@@ -87,7 +89,7 @@ function portsOf(env: Env): ControlPorts {
     connectors: connectorsByName,
     adminKey: env.TIDEGATE_ADMIN_KEY,
     now: Date.now,
-    configurationChanged: async () => scheduleAll(env, await reloadConfiguration(env)),
+    configurationChanged: async () => applyConfiguration(env, await reloadConfiguration(env)),
     startRun: (chain, input) => startRun(env, chain, input),
     getRun: (id) => readRun(env, id),
     streamRun: (id, request) => streamRun(env, id, request),
@@ -114,6 +116,11 @@ function portsOf(env: Env): ControlPorts {
     },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
   };
+}
+
+/** Tells the objects that work by themselves what they are to do. */
+async function applyConfiguration(env: Env, configuration: Configuration): Promise<void> {
+  await Promise.all([scheduleAll(env, configuration), watchPools(env, configuration)]);
 }
 
 function scheduleAll(env: Env, configuration: Configuration): Promise<void> {

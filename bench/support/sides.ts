@@ -14,6 +14,8 @@ import { launch, type Gateway } from '../../scripts/launcher/launch.ts';
 import { startWorker, type RunningWorker } from '../../scripts/launcher/worker.ts';
 
 export interface Sides {
+  /** For the data of Workers that a bench starts by itself. */
+  readonly directory: string;
   readonly upstream: string;
   readonly gateway: Gateway;
   readonly handWritten: RunningWorker;
@@ -45,6 +47,7 @@ export async function startSides(more: Readonly<Record<string, string>> = {}): P
     return worker;
   };
   return {
+    directory,
     upstream: upstream.url,
     gateway,
     handWritten: await startApart('hand-written'),

@@ -23,6 +23,7 @@ export const ERRORS = {
   'request.media-type': terminal(415, 'The content type is not supported'),
   'request.not-found': terminal(404, 'There is nothing at this address'),
   'request.method': terminal(405, 'This address does not take that method'),
+  'request.loop': terminal(508, 'The request comes back to the gateway again and again'),
   'auth.missing': terminal(401, 'A credential is required'),
   'auth.invalid': terminal(401, 'The credential is not valid'),
   'auth.forbidden': terminal(403, 'The credential does not allow this'),
@@ -73,6 +74,7 @@ export const ERRORS = {
   'run.busy': retryable(429, 'Too many runs are waiting'),
 
   'upstream.unreachable': retryable(502, 'The upstream could not be reached'),
+  'upstream.timeout': retryable(504, 'The upstream took too long'),
   'upstream.rejected': terminal(502, 'The upstream refused the request'),
   'upstream.unavailable': retryable(502, 'The upstream is not available'),
   'upstream.rate-limited': retryable(502, 'The upstream limits the rate of requests'),

@@ -270,6 +270,36 @@ export const LIMITS = {
   /** Compiled schedules in memory, about 3 KB each. */
   schedulesInMemory: 2_000,
 
+  /** Targets of one pool: each request may look at all of them. */
+  poolTargets: 64,
+  poolWeight: 1_000,
+  /** Until the first byte of a reply where nobody says otherwise, and the longest that one may ask for. */
+  upstreamTimeoutMilliseconds: 30_000,
+  upstreamTimeoutLongestMilliseconds: 15 * 60_000,
+  /** How often one request may pass through the gateway: a route may lead to another, but not back to itself. */
+  gatewayPasses: 5,
+  /** Attempts of one request at upstreams, the first included. */
+  upstreamAttempts: 5,
+  /** A body up to this size is kept in memory so that it can be sent again. */
+  retryBodyBytes: 64 * 1024,
+  /** The part of its requests that a pool may repeat, what each second adds, and what may be saved up. */
+  retryBudgetShare: 0.2,
+  retryBudgetPerSecond: 1,
+  retryBudgetLargest: 10,
+  /** Before a target gets the same request again; doubled each time, half of it at random. */
+  retryPauseMilliseconds: 25,
+  /** How often a target is checked: each check of a pool is one request and one written row. */
+  healthIntervalLeastMilliseconds: 1_000,
+  healthIntervalLongestMilliseconds: 3_600_000,
+  /** Targets of a pool that are checked at a time; the platform allows six requests. */
+  healthConcurrentChecks: 6,
+  /** Age at which an isolate asks for the verdicts of active checks again. */
+  healthAgeMilliseconds: 3_000,
+  /** Age of the configuration by which a pool is checked. */
+  healthConfigurationMilliseconds: 10_000,
+  /** Replies below this size are not worth compressing. */
+  compressFromBytes: 1_024,
+
   /** Runs by which a canary is judged, the first ones; a look at them reads as many rows. */
   canaryRuns: 100_000,
   /** Runs of the stable version that tell how fast it is: the newest, and how many there must be. */

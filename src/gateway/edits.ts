@@ -3,7 +3,7 @@
 import { parseJson, readBytes } from './body.ts';
 import { headersOf, queryOf } from './event.ts';
 import type { Exchange } from './exchange.ts';
-import type { Outgoing } from './route.ts';
+import type { Outgoing } from './proxy/forward.ts';
 import { fault, FaultError, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isJson } from '../core/media-type.ts';
@@ -12,8 +12,12 @@ import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 
 type Scope = Record<string, unknown>;
 
-/** Read only where an expression asks for it. */
-const scopeOf = ({ method, path, params, url, headers }: Exchange, route: RoutePlan, version: VersionPlan): Scope => ({
+/** What expressions of a route read; read only where one asks for it. */
+export const scopeOf = (
+  { method, path, params, url, headers }: Exchange,
+  route: RoutePlan,
+  version: VersionPlan,
+): Scope => ({
   request: {
     method,
     path,

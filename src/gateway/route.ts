@@ -1,12 +1,12 @@
 /** HTTP → route: choose the version, edit the request, pass it on, edit the reply. Bodies pass as streams. */
 
-import { editedRequest, editedResponse } from './edits.ts';
+import { editedRequest, editedResponse, scopeOf } from './edits.ts';
 import type { Exchange } from './exchange.ts';
+import { forward, type Outgoing } from './proxy/forward.ts';
 import type { RouteTarget } from './tables.ts';
 import { fail, fault, ok, problemResponse, type Result } from '../core/errors.ts';
 import { isPlainPath } from '../core/route/path.ts';
 import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
-import { hostOf } from '../runtime/host.ts';
 
 /** @param values of the parameters of the path, as received */
 export async function answerRoute(
@@ -28,25 +28,19 @@ export async function answerRoute(
   const editing = request === undefined ? plain(exchange) : editedRequest(request, exchange, route, version, values);
   const outgoing = editing instanceof Promise ? await editing : editing;
   if (!outgoing.ok) return problemResponse(outgoing.fault);
-  const base = pool.targets[0]?.url ?? '';
-  const { path, headers, body } = outgoing.value;
-  const { request: original, method } = exchange;
-  const init = headers === undefined ? original : { method, headers, body: body ?? original.body };
-  const reply = await hostOf(exchange.env).fetch(base + path, init);
+  const { timeoutMilliseconds: headersTimeoutMilliseconds, compress } = route;
+  const credentials = route.policies.auth === 'key' ? keyHeaders(exchange) : [];
+  const scope = () => scopeOf(exchange, route, version);
+  const options = { headersTimeoutMilliseconds, compress, credentials, scope };
+  const reply = await forward(pool, exchange, outgoing.value, options);
   const answer =
     version.response === undefined ? reply : await editedResponse(version.response, exchange, route, version, reply);
   return noticed(version, answer);
 }
 
-/** What goes to the upstream. */
-export interface Outgoing {
-  /** With the query. */
-  readonly path: string;
-  /** Undefined: those of the request. */
-  readonly headers: Headers | undefined;
-  /** Undefined: that of the request. */
-  readonly body: string | undefined;
-}
+/** Those that the key came in. Another `Authorization` beside `X-API-Key` is meant for the upstream. */
+const keyHeaders = ({ headers }: Exchange): readonly string[] =>
+  /^bearer /i.test(headers.get('authorization') ?? '') ? ['authorization', 'x-api-key'] : ['x-api-key'];
 
 /** The path and query of the request, as they are. */
 function plain({ url }: Exchange): Result<Outgoing> {

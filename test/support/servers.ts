@@ -14,6 +14,7 @@ import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
 import * as s3Server from '../../scripts/servers/s3.ts';
 import * as upstreamServer from '../../scripts/servers/upstream.ts';
+import * as unrulyServer from './unruly.ts';
 
 /** Plain JSON: it travels into workerd. */
 export interface TestServers {
@@ -36,6 +37,8 @@ export interface TestServers {
   };
   /** See scripts/servers/upstream.ts. */
   readonly upstream: { readonly url: string };
+  /** See unruly.ts. */
+  readonly unruly: readonly string[];
 }
 
 declare module 'vitest' {
@@ -133,14 +136,21 @@ function startAll(): Shared {
     return { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET };
   };
 
-  const servers = Promise.allSettled([postgres(), redis(), s3(), keep(upstreamServer.start())]).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream] = results;
+  const unruly = async (): Promise<string[]> => {
+    const started = await Promise.all([1, 2, 3].map(() => keep(unrulyServer.start())));
+    return started.map(({ url }) => url);
+  };
+
+  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly()] as const;
+  const servers = Promise.allSettled(starting).then((results) => {
+    const [onPostgres, onRedis, onS3, upstream, onUnruly] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
       onRedis.status === 'rejected' ||
       onS3.status === 'rejected' ||
-      upstream.status === 'rejected'
+      upstream.status === 'rejected' ||
+      onUnruly.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -149,6 +159,7 @@ function startAll(): Shared {
       redis: onRedis.value,
       s3: onS3.value,
       upstream: { url: upstream.value.url },
+      unruly: onUnruly.value,
     };
   });
   return { servers, running, folder, users: 0 };

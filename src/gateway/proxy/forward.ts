@@ -1,0 +1,202 @@
+/**
+ * Route → upstream: chooses a target, sends the request, and gives back the reply while it is still coming.
+ *
+ * Guarantee: bodies pass as streams both ways and are never held in memory, but for a small one of a request that
+ * may be repeated. Redirects are passed on, never followed. A request is repeated only where its method allows it.
+ * Accepted weakness: trailers are not passed on; the runtime has none. Where the runtime does not notice that the
+ * caller has left (workerd, until it writes), the upstream is given up when the timeout for headers is over.
+ */
+
+import { compressed, withTimeouts } from './body.ts';
+import { isLoop, prepareHeaders } from './headers.ts';
+import { BUDGET, chooseTarget, noteCall, poolOf, stickyKey, type Pool } from './pool.ts';
+import type { Exchange, Identity } from '../exchange.ts';
+import { fault, FaultError, problemResponse, type Fault } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
+import { admit, settleCall } from '../../core/policy/breaker.ts';
+import { isRepeatable, noteRequest, takeRetry, type RetryPlan, type RetryReason } from '../../core/proxy/retries.ts';
+import type { Trace } from '../../core/proxy/trace.ts';
+import type { PoolPlan } from '../../core/route/upstream.ts';
+import { unhealthyTargets } from '../../runtime/health.ts';
+import { hostOf } from '../../runtime/host.ts';
+
+/** What goes to the upstream. */
+export interface Outgoing {
+  /** With the query. Without dot segments: it is put behind the base of the target. */
+  readonly path: string;
+  /** Undefined: those of the request. Given ones are changed here. */
+  readonly headers?: Headers | undefined;
+  /** Undefined: that of the request. */
+  readonly body?: string | undefined;
+}
+
+export interface ForwardOptions {
+  /** Instead of the pool's own. */
+  readonly headersTimeoutMilliseconds?: number | undefined;
+  readonly compress?: boolean;
+  /** Names of headers with credentials that the gateway itself has used up. */
+  readonly credentials?: Iterable<string>;
+  readonly identity?: Identity | undefined;
+  readonly trace?: Trace | undefined;
+  /** What the expression of a sticky pool may read. */
+  readonly scope?: (() => Readonly<Record<string, unknown>>) | undefined;
+}
+
+interface Call {
+  readonly plan: PoolPlan;
+  readonly exchange: Exchange;
+  readonly path: string;
+  readonly headers: Headers;
+  readonly body: ReadableStream | ArrayBuffer | string | null;
+  readonly timeoutMilliseconds: number;
+  readonly retries: RetryPlan | undefined;
+  readonly key: string | undefined;
+  readonly unhealthy: ReadonlySet<string> | undefined;
+}
+
+/** What came of one, and what may be tried again for that reason. */
+type Attempt = { readonly reason: RetryReason | undefined } & (Replied | Failed);
+interface Replied {
+  readonly reply: Response;
+  readonly fault?: undefined;
+}
+interface Failed {
+  readonly reply?: undefined;
+  readonly fault: Fault;
+}
+
+/** The reply of the pool, or problem JSON: 502 `upstream.unreachable`, 503 `upstream.unavailable`, 504 `upstream.timeout`. */
+export async function forward(
+  plan: PoolPlan,
+  exchange: Exchange,
+  outgoing: Outgoing,
+  options: ForwardOptions = {},
+): Promise<Response> {
+  const { method, request, receivedAt, env, ctx } = exchange;
+  if (isLoop(exchange.headers)) {
+    return problemResponse(fault('request.loop', 'A route leads back to the gateway; look at its upstream.'));
+  }
+  const headers = outgoing.headers ?? new Headers(exchange.headers);
+  const { credentials = [], trace } = options;
+  prepareHeaders(headers, exchange, { forwarded: plan.forwarded, credentials, trace });
+  const finding = plan.by === undefined ? undefined : stickyKey(plan, exchange, options.identity, options.scope);
+  const key = finding instanceof Promise ? await finding : finding;
+  let body: Call['body'] = outgoing.body ?? request.body;
+  let { retries } = plan;
+  const hasKey = (): boolean => headers.has('idempotency-key');
+  if (retries !== undefined && !isRepeatable(retries, method, hasKey)) retries = undefined;
+  if (retries !== undefined && typeof body === 'object' && body !== null) {
+    const length = Number(exchange.headers.get('content-length') ?? Infinity);
+    if (length > LIMITS.retryBodyBytes) retries = undefined;
+    else body = await request.arrayBuffer();
+  }
+  const call: Call = {
+    plan,
+    exchange,
+    path: outgoing.path,
+    headers,
+    body,
+    timeoutMilliseconds: options.headersTimeoutMilliseconds ?? plan.headersTimeoutMilliseconds,
+    retries,
+    key,
+    unhealthy: plan.active === undefined ? undefined : unhealthyTargets(env, ctx, plan.name, receivedAt),
+  };
+  const { reply, fault: reason } = await answerOf(call);
+  return reply === undefined ? problemResponse(reason) : finished(reply, plan, exchange, options.compress === true);
+}
+
+function finished(reply: Response, plan: PoolPlan, { method, headers, receivedAt }: Exchange, compress: boolean) {
+  const { idleTimeoutMilliseconds: idleMilliseconds, totalTimeoutMilliseconds: total } = plan;
+  let answer = reply;
+  if (idleMilliseconds !== undefined || total !== undefined) {
+    const totalMilliseconds = total === undefined ? undefined : total - (Date.now() - receivedAt);
+    answer = withTimeouts(answer, { idleMilliseconds, totalMilliseconds });
+  }
+  return compress ? compressed(answer, method, headers.get('accept-encoding')) : answer;
+}
+
+function answerOf(call: Call): Promise<Attempt> {
+  const { plan, retries, exchange } = call;
+  const [first = ''] = plan.urls;
+  // Nothing to choose, and what could be noted of the target nobody would read.
+  if (retries === undefined && plan.urls.length === 1 && plan.breaker === undefined) return send(call, first);
+  const pool = poolOf(plan, exchange.receivedAt);
+  return retries === undefined ? attempt(call, pool, []) : attempts(call, pool, retries);
+}
+
+async function attempts(call: Call, pool: Pool, retries: RetryPlan): Promise<Attempt> {
+  const { budget } = pool;
+  noteRequest(budget, BUDGET, call.exchange.receivedAt);
+  const tried: number[] = [];
+  for (let count = 1; ; count++) {
+    const result = await attempt(call, pool, tried);
+    const again = result.reason !== undefined && retries.on.has(result.reason);
+    if (!again || count >= retries.attempts || !takeRetry(budget)) return result;
+    await result.reply?.body?.cancel();
+    if (tried.length >= pool.all.length) {
+      await scheduler.wait(LIMITS.retryPauseMilliseconds * 2 ** (count - 1) * (0.5 + Math.random() / 2));
+    }
+  }
+}
+
+/** @param tried where the target is added that was chosen */
+async function attempt(call: Call, pool: Pool, tried: number[]): Promise<Attempt> {
+  const { plan, key, unhealthy } = call;
+  const { breaker } = pool;
+  const startedAt = Date.now();
+  const callMilliseconds = call.timeoutMilliseconds + LIMITS.breakerProbeGraceMilliseconds;
+  const admission = breaker && admit(breaker, startedAt, callMilliseconds);
+  if (admission !== undefined && admission.pass === undefined) return refusedUntil(admission.until, startedAt);
+  const index = chooseTarget(pool, { key, unhealthy, tried }, startedAt);
+  tried.push(index);
+  const result = await send(call, plan.urls[index] ?? '');
+  const now = Date.now();
+  const failed = result.reply === undefined || plan.failures.has(result.reply.status);
+  noteCall(pool, index, failed, startedAt, now);
+  if (breaker !== undefined && admission !== undefined) {
+    const news = settleCall(breaker, admission.pass, { kind: failed ? 'failed' : 'succeeded' }, now);
+    if (news !== undefined) console.warn(`upstream ${plan.name}: the breaker has ${news}`);
+  }
+  return result;
+}
+
+function refusedUntil(until: number, now: number): Attempt {
+  const message = 'The upstream has failed too often; it gets no requests for a while.';
+  const extra = { status: 503, retryAfterMilliseconds: until - now };
+  return { fault: fault('upstream.unavailable', message, extra), reason: undefined };
+}
+
+const REASONS: ReadonlyMap<number, RetryReason> = new Map([
+  [502, '502'],
+  [503, '503'],
+  [504, '504'],
+]);
+
+/** Never rejects. */
+async function send(call: Call, base: string): Promise<Attempt> {
+  const { exchange, headers, body, path, retries, timeoutMilliseconds } = call;
+  const { env, method } = exchange;
+  // A last attempt needs none: the runtime ends it with the request.
+  const controller = retries === undefined ? undefined : new AbortController();
+  const init: RequestInit = { method, headers, body, redirect: 'manual' };
+  if (controller !== undefined) init.signal = controller.signal;
+  // Cloudflare's own cache knows nothing of who is asking.
+  if (env.EGRESS === undefined && (method === 'GET' || method === 'HEAD')) init.cache = 'no-store';
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, timeoutMilliseconds, undefined);
+  });
+  try {
+    const reply = await Promise.race([hostOf(env).fetch(base + path, init), late]);
+    if (reply !== undefined) return { reply, reason: REASONS.get(reply.status) };
+    controller?.abort();
+    return { fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' };
+  } catch (thrown) {
+    if (thrown instanceof FaultError) return { fault: { ...thrown.fault, status: 502 }, reason: undefined };
+    const extra = { detail: thrown };
+    console.warn(`upstream ${call.plan.name}: ${base} could not be reached`, thrown);
+    return { fault: fault('upstream.unreachable', 'The upstream could not be reached.', extra), reason: 'connect' };
+  } finally {
+    clearTimeout(timer);
+  }
+}
