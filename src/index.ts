@@ -32,6 +32,8 @@ import { listRuns, pruneRuns } from './store/runs.ts';
 import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
+export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
+export { MessagesObject } from './runtime/outbound/messages-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';

@@ -31,13 +31,15 @@ export async function saveEndpoint(
   now: number,
 ): Promise<void> {
   const database = connect(db);
-  const { application, id, settings, disabled } = row;
-  const detail = { application, url: settings.url, ...(disabled && { disabled: disabled.reason }) };
+  // The gateway itself may disable it meanwhile; see `setDisabled`.
+  const { disabled: _disabled, createdAt: _createdAt, ...changed } = row;
+  const { application, id, settings } = row;
+  const detail = { application, url: settings.url };
   await changeApart(database, { at: now, actor, action, subject: id, detail }, [
     database
       .insert(webhookEndpoints)
       .values(row)
-      .onConflictDoUpdate({ target: [webhookEndpoints.application, webhookEndpoints.id], set: row }),
+      .onConflictDoUpdate({ target: [webhookEndpoints.application, webhookEndpoints.id], set: changed }),
   ]);
 }
 
