@@ -9,9 +9,11 @@ import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
 import { handlePortal } from './gateway/portal/index.ts';
 
+import { handlePayload } from './gateway/payloads.ts';
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
+import { outboundOf } from './runtime/outbound/index.ts';
 import {
   cancelRun,
   pauseRun,
@@ -50,6 +52,7 @@ export default {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
+    if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
     return path.startsWith('/hooks/') ? handleHook(request, env, path) : handleRequest(request, path, env, ctx);
   },
@@ -105,6 +108,7 @@ function portsOf(env: Env): ControlPorts {
     canaryStatus: (chain) => canaryStatus(env, chain),
     replayShadow: (request) => replayShadow(env, request),
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
+    outbound: outboundOf(env),
   };
 }
 

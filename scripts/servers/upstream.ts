@@ -6,7 +6,7 @@
  * lists what came in (`?path=` narrows it), `DELETE /receipts` forgets it; neither leaves a receipt.
  */
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listen, type Running } from './process.ts';
 
@@ -15,6 +15,7 @@ interface Receipt {
   /** With its query. */
   readonly path: string;
   readonly idempotencyKey: string | undefined;
+  readonly headers: IncomingHttpHeaders;
   readonly body: string;
   /** Unix time in milliseconds. */
   readonly at: number;
@@ -106,7 +107,8 @@ export async function start(): Promise<UpstreamServer> {
     const body = await textOf(request);
     const key = request.headers['idempotency-key'];
     const idempotencyKey = typeof key === 'string' ? key : undefined;
-    receipts.push({ method: request.method ?? '', path, idempotencyKey, body, at: Date.now() });
+    const { method = '', headers } = request;
+    receipts.push({ method, path, idempotencyKey, headers, body, at: Date.now() });
     const behaviour = Object.hasOwn(BEHAVIOURS, name) ? BEHAVIOURS[name] : undefined;
     if (behaviour === undefined) json(response, 404, { error: `There is no behaviour ${name}.` });
     else await behaviour({ request, response, url, rest, body, calls });

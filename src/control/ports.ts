@@ -5,6 +5,7 @@ import type { Result } from '../core/errors.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import type { Connector } from '../connectors/kit/types.ts';
 import type { CanaryStatus } from '../runtime/canary.ts';
+import type { OutboundPorts } from '../runtime/outbound/index.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { TrafficFilter, TrafficLine } from '../store/traffic.ts';
@@ -38,4 +39,6 @@ export interface ControlPorts {
   replayShadow(request: ShadowRequest): Promise<Result<readonly ShadowRun[]>>;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
+  /** Webhooks out. */
+  readonly outbound: OutboundPorts;
 }

@@ -85,5 +85,28 @@ export const endpointSettings = v.strictObject({
   headerNames: v.optional(headerNames, {}),
 });
 
+/** The runtime frames the message itself, and the body is always JSON. */
+const TAKEN_HEADERS: ReadonlySet<string> = new Set(
+  'connection content-length content-type host keep-alive proxy-connection te trailer transfer-encoding upgrade'.split(
+    ' ',
+  ),
+);
+
+/** Sent with each delivery; the values may be credentials. */
+export const endpointHeaders = v.pipe(
+  v.record(
+    v.pipe(v.string(), v.regex(HEADER_NAME)),
+    v.pipe(v.string(), v.maxLength(4_096), v.regex(/^(?:\t|[^\p{Cc}\u{100}-\u{10ffff}])*$/u)),
+  ),
+  v.check(
+    (headers) => Object.keys(headers).length <= LIMITS.endpointHeaders,
+    `up to ${LIMITS.endpointHeaders} headers`,
+  ),
+  v.check(
+    (headers) => Object.keys(headers).every((name) => !TAKEN_HEADERS.has(name)),
+    'headers that the gateway does not set itself',
+  ),
+);
+
 export type EndpointSettings = v.InferOutput<typeof endpointSettings>;
 export type HeaderNames = EndpointSettings['headerNames'];

@@ -135,7 +135,7 @@ export class Courier {
 
   #next(now: number): Delivery | undefined {
     const retry = this.store.nextRetries(this.#underWay.size + 1).find(({ sequence }) => !this.#underWay.has(sequence));
-    return retry?.nextAt != null && retry.nextAt <= now ? retry : (this.store.nextNew(this.#taken) ?? retry);
+    return retry !== undefined && (retry.nextAt ?? 0) <= now ? retry : (this.store.nextNew(this.#taken) ?? retry);
   }
 
   #nextInOrder(): Delivery | undefined {

@@ -28,7 +28,7 @@ export interface Figures {
 }
 
 export class EndpointObject extends DurableObject<Env> {
-  readonly #courier: Courier;
+  #courier: Courier;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -113,7 +113,8 @@ export class EndpointObject extends DurableObject<Env> {
   async remove(): Promise<void> {
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
-    this.ctx.abort('the endpoint was removed');
+    // The old one may still hear of an attempt under way, and then finds nothing to note it at.
+    this.#courier = new Courier(this.ctx.storage, this.env);
   }
 
   override async alarm(): Promise<void> {

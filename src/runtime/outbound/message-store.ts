@@ -27,6 +27,9 @@ export interface StoredMessage extends Omit<Content, 'payload'> {
   readonly targets: readonly string[];
 }
 
+/** `data` as JSON text. */
+export type StoredOperation = Omit<Operation, 'data'> & { readonly sequence: number; readonly data: string };
+
 type Row = Record<string, SqlStorageValue> & {
   sequence: number;
   id: string;
@@ -126,6 +129,14 @@ export class MessageStore {
     this.#sql.exec("insert or replace into meta values ('handed', ?)", sequence);
   }
 
+  /** Keys of all payloads in R2. */
+  blobs(): string[] {
+    return this.#sql
+      .exec<{ key: string }>("select blob ->> 'key' as key from messages where blob is not null")
+      .toArray()
+      .map(({ key }) => key);
+  }
+
   oldestAt(): number | undefined {
     return this.after(0, 1)[0]?.createdAt;
   }
@@ -153,20 +164,13 @@ export class MessageStore {
   }
 
   /** The newest first. */
-  operations(before: number, limit: number): (Operation & { readonly sequence: number })[] {
-    type OperationRow = Record<string, SqlStorageValue> & {
-      sequence: number;
-      at: number;
-      endpoint: string;
-      data: string;
-    };
+  operations(before: number, limit: number): StoredOperation[] {
     return this.#sql
-      .exec<OperationRow & { type: Operation['type'] }>(
+      .exec<Record<string, SqlStorageValue> & StoredOperation>(
         'select * from operations where sequence < ? order by sequence desc limit ?',
         ...[before, limit],
       )
-      .toArray()
-      .map((row) => ({ ...row, data: JSON.parse(row.data) as Record<string, unknown> }));
+      .toArray();
   }
 }
 

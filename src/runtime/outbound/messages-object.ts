@@ -11,7 +11,14 @@ import { DurableObject } from 'cloudflare:workers';
 import { Alarm } from './alarm.ts';
 import { Audience } from './audience.ts';
 import { Handover } from './handover.ts';
-import { generatedId, MessageStore, offerOf, withinCall, type StoredMessage } from './message-store.ts';
+import {
+  generatedId,
+  MessageStore,
+  offerOf,
+  withinCall,
+  type StoredMessage,
+  type StoredOperation,
+} from './message-store.ts';
 import { endpointOf, type Content, type Offer, type Operation, type Progress } from './objects.ts';
 import { blobsOf } from '../blobs.ts';
 import { retentionMilliseconds } from '../retention.ts';
@@ -37,23 +44,23 @@ export interface AcceptedMessage {
 }
 
 export class MessagesObject extends DurableObject<Env> {
-  readonly #store: MessageStore;
   readonly #turns: Turns;
   readonly #audience: Audience;
-  readonly #handover: Handover;
   readonly #alarm: Alarm;
   /** Ids that were given, of messages on their way to the disk. */
   readonly #arriving = new Set<string>();
+  #store: MessageStore;
+  #handover: Handover;
   #application = '';
   #last: number;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#store = new MessageStore(ctx.storage.sql);
     this.#turns = new Turns(() => ctx.storage.sync());
     this.#audience = new Audience(env.DB, Date.now);
     this.#alarm = new Alarm(ctx.storage);
-    this.#handover = new Handover(this.#store, (endpoint, offers) => this.#offer(endpoint, offers));
+    this.#store = new MessageStore(ctx.storage.sql);
+    this.#handover = this.#newHandover();
     this.#last = this.#store.last();
     void ctx.blockConcurrencyWhile(async () => {
       this.#application = (await ctx.storage.get<string>('application')) ?? '';
@@ -62,8 +69,22 @@ export class MessagesObject extends DurableObject<Env> {
     });
   }
 
-  /** Resolves when the message is on disk. */
-  async accept(application: string, sent: SentMessage): Promise<Result<AcceptedMessage>> {
+  #newHandover(): Handover {
+    return new Handover(this.#store, async (endpoint, offers) => {
+      await endpointOf(this.env, endpoint).offer({ application: this.#application, endpoint }, offers);
+    });
+  }
+
+  /**
+   * Resolves when the message is on disk. What is not known by type crosses the call as JSON text.
+   * @param sent a {@link SentMessage}
+   */
+  async accept(application: string, sent: string): Promise<AcceptedMessage | { readonly fault: string }> {
+    const accepted = await this.#accept(application, JSON.parse(sent) as SentMessage);
+    return accepted.ok ? accepted.value : { fault: JSON.stringify(accepted.fault) };
+  }
+
+  async #accept(application: string, sent: SentMessage): Promise<Result<AcceptedMessage>> {
     const { id: given, eventType, payload, channels = [] } = sent;
     const repeated = await this.#known(given);
     if (repeated !== undefined) return ok(repeated);
@@ -133,10 +154,6 @@ export class MessagesObject extends DurableObject<Env> {
     if (targets.length > 0) this.#alarm.by(Date.now() + LIMITS.outboundLeaseMilliseconds, Date.now());
     else if (sequence === 1) this.#armPruning();
     for (const endpoint of targets) this.#handover.add(endpoint, sequence);
-  }
-
-  async #offer(endpoint: string, offers: readonly Offer[]): Promise<void> {
-    await endpointOf(this.env, endpoint).offer({ application: this.#application, endpoint }, offers);
   }
 
   /** What another instance may not have handed over. */
@@ -224,15 +241,24 @@ export class MessagesObject extends DurableObject<Env> {
     this.#store.note(operation);
   }
 
-  async operations(before: number, limit: number): Promise<ReturnType<MessageStore['operations']>> {
+  async operations(before: number, limit: number): Promise<readonly StoredOperation[]> {
     return this.#store.operations(before, limit);
   }
 
   /** Forgets everything; the application was removed. */
   async remove(): Promise<void> {
+    const keys = this.#store.blobs();
+    for (let from = 0; from < keys.length; from += BUCKET_KEYS) {
+      await this.env.BLOBS?.delete(keys.slice(from, from + BUCKET_KEYS));
+    }
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
-    this.ctx.abort('the application was removed');
+    this.#alarm.fired();
+    this.#audience.changed();
+    this.#application = '';
+    this.#store = new MessageStore(this.ctx.storage.sql);
+    this.#handover = this.#newHandover();
+    this.#last = 0;
   }
 
   override async alarm(): Promise<void> {
@@ -256,6 +282,9 @@ export class MessagesObject extends DurableObject<Env> {
     this.#alarm.by(Math.max(oldest + retentionMilliseconds(this.env), now + pauseMilliseconds), now);
   }
 }
+
+/** Keys that one call of the bucket deletes at most. */
+const BUCKET_KEYS = 1_000;
 
 const scopeOf = ({ payload, createdAt, ...content }: Content): MessageScope => ({
   ...content,

@@ -13,6 +13,7 @@ import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
 import { judgeCanary } from '../../../src/core/policy/canary.ts';
 import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
+import { outboundOf } from '../../../src/runtime/outbound/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { createVault } from '../../../src/vault/vault.ts';
 
@@ -132,6 +133,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     readTraffic: (filter) => readTraffic(db, filter),
     replayShadow: () => Promise.resolve(ok([])),
     sendEvent: () => Promise.resolve(0),
+    outbound: outboundOf(env),
     ...memoryRuns(),
     ...overrides,
   };
@@ -196,6 +198,7 @@ export const codeOf = (called: Called): unknown => called.body['code'];
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
   const tables =
-    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log';
+    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log ' +
+    'event_types applications webhook_endpoints';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }
