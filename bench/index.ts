@@ -9,6 +9,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   burst: async () => (await import('./burst.ts')).burst,
   routes: async () => (await import('./routes.ts')).routes,
   expression: async () => (await import('./expression.ts')).expression,
+  outbound: async () => (await import('./outbound.ts')).outbound,
 };
 
 const chosen = benches[process.argv[2] ?? ''];

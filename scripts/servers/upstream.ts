@@ -2,7 +2,7 @@
  * A small HTTP upstream with a receipt for every request, so that a test can count effects from outside.
  *
  * `/echo`, `/json/<n>` (n items), `/status/<code>`, `/delay/<milliseconds>`, `/fail-first/<n>/<key>` (503 for the
- * first n calls of that key), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`. `GET /receipts`
+ * first n calls of that key), `/busy/<seconds>` (429 with that `Retry-After`), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`. `GET /receipts`
  * lists what came in (`?path=` narrows it), `DELETE /receipts` forgets it; neither leaves a receipt.
  */
 
@@ -63,6 +63,7 @@ const BEHAVIOURS: Readonly<Record<string, (call: Call) => void | Promise<void>>>
     if (call <= Number(rest[0])) json(response, 503, { call }, { 'retry-after': '0' });
     else json(response, 200, { call });
   },
+  busy: ({ response, rest }) => json(response, 429, {}, { 'retry-after': rest[0] ?? '' }),
   'slow-body': async ({ response }) => {
     response.writeHead(200, { 'content-type': 'text/plain' });
     while (!response.destroyed && response.writable) {

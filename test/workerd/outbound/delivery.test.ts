@@ -41,7 +41,7 @@ describe('a message that was accepted', () => {
     await app.endpoint(path);
     const sent = await Promise.all([1, 2, 3].map(() => app.send({ n: 1 }, { id: 'order-7' })));
     expect(sent.map(({ status }) => status)).toEqual([202, 202, 202]);
-    expect(sent.map(({ body }) => body['duplicate']).toSorted()).toEqual([false, true, true]);
+    expect(sent.filter(({ body }) => body['duplicate'] === false)).toHaveLength(1);
     expect((await app.send({ n: 2 }, { id: 'order-7' })).body).toEqual({ id: 'order-7', duplicate: true });
     await app.sent({ n: 3 });
     const receipts = await received(path, 2);
