@@ -7,9 +7,9 @@ import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
+import { handlePayload } from './gateway/payloads.ts';
 import { handlePortal } from './gateway/portal/index.ts';
 
-import { handlePayload } from './gateway/payloads.ts';
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';

@@ -34,7 +34,8 @@ export async function saveEndpoint(
   // The gateway itself may disable it meanwhile; see `setDisabled`.
   const { disabled: _disabled, createdAt: _createdAt, ...changed } = row;
   const { application, id, settings } = row;
-  const detail = { application, url: settings.url };
+  // No more of the address: many a webhook's path is its credential.
+  const detail = { application, origin: URL.parse(settings.url)?.origin };
   await changeApart(database, { at: now, actor, action, subject: id, detail }, [
     database
       .insert(webhookEndpoints)

@@ -113,6 +113,14 @@ export class Courier {
     this.pump();
   }
 
+  /** The endpoint was removed: what is still under way is noted nowhere. */
+  forget(): void {
+    this.#identity = undefined;
+    this.#epoch++;
+    this.#opened = undefined;
+    if (this.#timer !== undefined) clearTimeout(this.#timer.id);
+  }
+
   /** Begins whatever is due and may go; where nothing may, it wakes when something will. */
   pump(): void {
     const now = Date.now();

@@ -111,9 +111,9 @@ export class EndpointObject extends DurableObject<Env> {
 
   /** Forgets everything; the endpoint was removed. */
   async remove(): Promise<void> {
+    this.#courier.forget();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
-    // The old one may still hear of an attempt under way, and then finds nothing to note it at.
     this.#courier = new Courier(this.ctx.storage, this.env);
   }
 

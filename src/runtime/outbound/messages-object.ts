@@ -179,16 +179,20 @@ export class MessagesObject extends DurableObject<Env> {
     return message === undefined ? null : this.#contentOf(message);
   }
 
-  async #contentOf(message: StoredMessage): Promise<Content> {
+  /** Null where the bucket has it no more. Rejects where it does not answer. */
+  async #contentOf(message: StoredMessage): Promise<Content | null> {
     const { payload, blob, targets: _targets, ...content } = message;
-    if (payload !== null || blob === undefined) return { ...content, payload: payload ?? 'null' };
-    const loaded = await blobsOf(this.env)?.load([blob]);
-    return { ...content, payload: JSON.stringify(loaded?.get(blob.key) ?? null) };
+    if (payload !== null) return { ...content, payload };
+    const blobs = blobsOf(this.env);
+    if (blob === undefined || blobs === undefined) return null;
+    const loaded = (await blobs.load([blob], NOT_KEPT)).get(blob.key);
+    return loaded === NOT_KEPT ? null : { ...content, payload: JSON.stringify(loaded) };
   }
 
   async read(id: string): Promise<{ readonly content: Content; readonly targets: readonly string[] } | null> {
     const message = this.#store.read(id);
-    return message === undefined ? null : { content: await this.#contentOf(message), targets: message.targets };
+    const content = message && (await this.#contentOf(message));
+    return content ? { content, targets: message.targets } : null;
   }
 
   /** The number of a message, by which endpoints know it; null for an id that is not of this application. */
@@ -226,7 +230,8 @@ export class MessagesObject extends DurableObject<Env> {
       if (last === undefined || member === undefined) return { count, next: null };
       const offers: Offer[] = [];
       for (const message of messages) {
-        if (await member.selection.wants(scopeOf(await this.#contentOf(message)))) offers.push(offerOf(message));
+        const content = await this.#contentOf(message);
+        if (content !== null && (await member.selection.wants(scopeOf(content)))) offers.push(offerOf(message));
       }
       if (offers.length > 0) count += await endpointOf(this.env, endpoint).offer({ application, endpoint }, offers);
       looked += messages.length;
@@ -282,6 +287,9 @@ export class MessagesObject extends DurableObject<Env> {
     this.#alarm.by(Math.max(oldest + retentionMilliseconds(this.env), now + pauseMilliseconds), now);
   }
 }
+
+/** Stands for a payload that the bucket has no more; those that it has are longer. */
+const NOT_KEPT = '\u0000';
 
 /** Keys that one call of the bucket deletes at most. */
 const BUCKET_KEYS = 1_000;

@@ -77,6 +77,12 @@ describe('a delivery that fails', () => {
     await endpoint.delivery(await app.sent({}), { status, attempts: [{ status: code }] });
   });
 
+  it('or not, though its reply never ends', async () => {
+    const app = await application();
+    const endpoint = await app.endpoint(pathOf('slow-body'), { timeoutMilliseconds: 1_000 });
+    await endpoint.delivery(await app.sent({}), { status: 'delivered', attempts: [{ status: 200, error: null }] });
+  });
+
   it('by a timeout, by nobody who listens, and by a host that the owner took off the list says so', async () => {
     const app = await application();
     const slow = await app.endpoint(pathOf('delay/3000'), { timeoutMilliseconds: 1_000 });
@@ -162,11 +168,11 @@ describe('an endpoint', () => {
     const started = await manage(`POST /chains/${name}/runs`, {});
     const app = await application();
     const endpoint = await app.endpoint(pathOf('status/404'));
-    for (let hours = 0; hours < 120; hours += 4) {
+    for (let hours = 0; hours < 120; hours += 8) {
       const message = await app.sent({ hours });
       await endpoint.delivery(message, { attempts: expect.arrayContaining([expect.anything()]) });
       expect(await statusOf(endpoint)).toMatchObject({ status: 'enabled' });
-      await passTime(endpoint, 4 * HOUR);
+      await passTime(endpoint, 8 * HOUR);
     }
     await vi.waitFor(async () => expect(await statusOf(endpoint)).toMatchObject({ disabled: { reason: 'failing' } }));
     const told = (await operationsOf(app)).filter(({ type }) => type !== 'message.exhausted').toReversed();
