@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { ADMIN_KEY, chainDocument, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
+import { addCustomer, ADMIN_KEY, chainDocument, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
 import { endpoints } from '../../../src/control/index.ts';
 
 const control = testControl();
@@ -19,6 +19,15 @@ const bodies: Record<string, unknown> = {
   setCanary: { version: 2, weight: 10 },
   replayShadow: { version: 2 },
   sendEvent: { name: 'paid', key: 1, data: {} },
+  saveEventType: { description: 'An order was paid' },
+  addApplication: { name: 'Acme' },
+  saveApplication: { name: 'Acme', uid: 'acme' },
+  addEndpoint: { url: 'https://acme.example/hook' },
+  saveEndpoint: { url: 'https://acme.example/hook' },
+  rotateEndpointKey: { overlapSeconds: 60 },
+  sendMessage: { eventType: 'order.paid', payload: 1 },
+  recoverDeliveries: { since: '2026-01-01T00:00:00Z' },
+  replayMissing: { since: '2026-01-01T00:00:00Z' },
 };
 
 /** Documents, which name their mistakes with codes of their own. */
@@ -26,7 +35,12 @@ const DOCUMENTS = ['publishChain', 'saveRoute', 'saveUpstream'];
 
 const jsonEndpoints = endpoints.flatMap((item) => {
   const body = bodies[item.id];
-  const path = item.path.replace('/_/api/v1', '').replace('{name}', 'orders').replace('{id}', 'run_1');
+  const path = item.path
+    .replace('/_/api/v1', '')
+    .replace('{name}', 'orders')
+    .replace('{id}', 'run_1')
+    .replace('{endpoint}', 'ep_1')
+    .replace('{type}', 'order.paid');
   return item.body === undefined || DOCUMENTS.includes(item.id) ? [] : [{ ...item, path, body }];
 });
 
@@ -37,6 +51,7 @@ test('every endpoint that takes JSON has a body here', () => {
 test.each(jsonEndpoints)('$id takes its body as it stands', async ({ method, path, body }) => {
   await call('PUT', '/chains/orders', chainDocument('orders'));
   await call('PUT', '/chains/orders?activate=false', chainDocument('orders', { mode: 'inline' }));
+  await addCustomer('run_1', 'ep_1', 'order.paid');
   expect((await call(method, path, body)).status).toBeLessThan(300);
 });
 

@@ -59,8 +59,8 @@ describe('an endpoint with a rate limit', () => {
 describe('one endpoint that hangs', () => {
   it('delays none of the deliveries to its neighbour', async () => {
     const app = await application();
-    const [hangs, healthy] = [pathOf('delay/4000'), pathOf('echo')];
-    const dead = await app.endpoint(hangs, { timeoutMilliseconds: 1_000 });
+    const [hangs, healthy] = [pathOf('delay/6000'), pathOf('echo')];
+    const dead = await app.endpoint(hangs);
     await app.endpoint(healthy);
     const sentAt: number[] = [];
     for (let n = 0; n < 20; n++) {
@@ -69,7 +69,8 @@ describe('one endpoint that hangs', () => {
     }
     const receipts = await received(healthy, 20);
     const late = receipts.map(({ at, body }) => at - (sentAt[(JSON.parse(body) as { n: number }).n] ?? 0));
-    expect(Math.max(...late)).toBeLessThan(1_000);
+    // Far below what the other takes, on however busy a machine.
+    expect(Math.max(...late)).toBeLessThan(3_000);
     expect((await dead.deliveries('?status=delivered')).length).toBe(0);
     // Its own connections are bounded.
     expect((await receiptsAt(hangs)).length).toBeLessThanOrEqual(5);
