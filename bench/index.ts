@@ -11,6 +11,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   ingest: async () => (await import('./ingest.ts')).ingest,
   proxy: async () => (await import('./proxy.ts')).proxy,
   expression: async () => (await import('./expression.ts')).expression,
+  outbound: async () => (await import('./outbound.ts')).outbound,
 };
 
 const chosen = benches[process.argv[2] ?? ''];

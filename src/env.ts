@@ -1,6 +1,8 @@
 /** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
 
 import type { HealthObject } from './runtime/health-object.ts';
+import type { EndpointObject } from './runtime/outbound/endpoint-object.ts';
+import type { MessagesObject } from './runtime/outbound/messages-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -20,6 +22,9 @@ export interface Env {
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
   /** Checks the targets of upstream pools, one object for each pool. */
   readonly HEALTH: DurableObjectNamespace<HealthObject>;
+  /** Webhooks out: the messages of each application, the deliveries of each endpoint. */
+  readonly MESSAGES: DurableObjectNamespace<MessagesObject>;
+  readonly ENDPOINTS: DurableObjectNamespace<EndpointObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

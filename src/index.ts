@@ -7,12 +7,14 @@ import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
+import { handlePayload } from './gateway/payloads.ts';
 import { handlePortal } from './gateway/portal/index.ts';
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { listEvents, readEvent, streamEvents, sweepInboxes } from './runtime/inbox.ts';
 import { recoverEvents, replayEvent } from './runtime/inbox-replay.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
+import { outboundOf } from './runtime/outbound/index.ts';
 import {
   cancelRun,
   pauseRun,
@@ -36,6 +38,8 @@ import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
 export { InboxObject } from './runtime/inbox-object.ts';
 export { HealthObject } from './runtime/health-object.ts';
+export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
+export { MessagesObject } from './runtime/outbound/messages-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -52,6 +56,7 @@ export default {
     const path = pathOf(request.url);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
+    if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
     return path.startsWith('/hooks/') ? handleHook(request, env, path, ctx) : handleRequest(request, path, env, ctx);
   },
@@ -115,6 +120,7 @@ function portsOf(env: Env): ControlPorts {
       recover: (source, request) => recoverEvents(env, source, request),
     },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
+    outbound: outboundOf(env),
   };
 }
 

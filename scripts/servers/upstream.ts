@@ -2,11 +2,11 @@
  * A small HTTP upstream with a receipt for every request, so that a test can count effects from outside.
  *
  * `/echo`, `/json/<n>` (n items), `/status/<code>`, `/delay/<milliseconds>`, `/fail-first/<n>/<key>` (503 for the
- * first n calls of that key), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`. `GET /receipts`
+ * first n calls of that key), `/busy/<seconds>` (429 with that `Retry-After`), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`. `GET /receipts`
  * lists what came in (`?path=` narrows it), `DELETE /receipts` forgets it; neither leaves a receipt.
  */
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listen, type Running } from './process.ts';
 
@@ -15,6 +15,7 @@ interface Receipt {
   /** With its query. */
   readonly path: string;
   readonly idempotencyKey: string | undefined;
+  readonly headers: IncomingHttpHeaders;
   readonly body: string;
   /** Unix time in milliseconds. */
   readonly at: number;
@@ -62,6 +63,7 @@ const BEHAVIOURS: Readonly<Record<string, (call: Call) => void | Promise<void>>>
     if (call <= Number(rest[0])) json(response, 503, { call }, { 'retry-after': '0' });
     else json(response, 200, { call });
   },
+  busy: ({ response, rest }) => json(response, 429, {}, { 'retry-after': rest[0] ?? '' }),
   'slow-body': async ({ response }) => {
     response.writeHead(200, { 'content-type': 'text/plain' });
     while (!response.destroyed && response.writable) {
@@ -106,7 +108,8 @@ export async function start(): Promise<UpstreamServer> {
     const body = await textOf(request);
     const key = request.headers['idempotency-key'];
     const idempotencyKey = typeof key === 'string' ? key : undefined;
-    receipts.push({ method: request.method ?? '', path, idempotencyKey, body, at: Date.now() });
+    const { method = '', headers } = request;
+    receipts.push({ method, path, idempotencyKey, headers, body, at: Date.now() });
     const behaviour = Object.hasOwn(BEHAVIOURS, name) ? BEHAVIOURS[name] : undefined;
     if (behaviour === undefined) json(response, 404, { error: `There is no behaviour ${name}.` });
     else await behaviour({ request, response, url, rest, body, calls });

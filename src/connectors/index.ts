@@ -8,5 +8,6 @@ import type { Connector } from './kit/types.ts';
 import { postgres } from './postgres/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
+import { webhooks } from './webhooks/index.ts';
 
-export const connectors: readonly Connector[] = [flow, data, http, d1, postgres, redis, s3];
+export const connectors: readonly Connector[] = [flow, data, http, d1, postgres, redis, s3, webhooks];

@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { invalid } from './issues.ts';
 import type { ControlPorts } from './ports.ts';
 import { readText, type BodyReader } from './request.ts';
+import { eventTypeName } from '../core/outbound/settings.ts';
 import { isReservedName } from '../core/chain/names.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 
@@ -103,6 +104,8 @@ export function endpoint<Path extends string, Body = undefined, Query extends Qu
 export const PARAMS = {
   name: v.pipe(v.string(), v.regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/), v.maxLength(64)),
   id: v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), v.maxLength(128)),
+  /** Of an event type: `invoice.paid`. */
+  type: eventTypeName,
 };
 
 function parseParams<Path extends string>(
@@ -110,9 +113,13 @@ function parseParams<Path extends string>(
   params: Readonly<Record<string, string>>,
 ): Result<Readonly<Record<ParamsOf<Path>, string>>> {
   for (const [key, value] of Object.entries(params)) {
-    if (v.is(key === 'name' ? PARAMS.name : PARAMS.id, value) && !isReservedName(value)) continue;
+    const schema = key === 'name' || key === 'type' ? PARAMS[key] : PARAMS.id;
+    if (v.is(schema, value) && !isReservedName(value)) continue;
     if (method !== 'PUT') return fail('request.not-found', `There is nothing named so at ${path}.`);
-    const message = 'A name has lower-case words and digits joined by hyphens, at most 64 characters.';
+    const message =
+      key === 'type'
+        ? 'An event type is noun.verb in lower case, such as invoice.paid.'
+        : 'A name has lower-case words and digits joined by hyphens, at most 64 characters.';
     return fail('request.invalid', `The name in the address is not valid. ${message}`, {
       issues: [{ path: key, message }],
     });
@@ -131,6 +138,6 @@ function parseQuery<Query extends QuerySchema>(schema: Query | undefined, url: U
 async function parseBody<Body>(reader: BodyReader<Body> | undefined, request: Request): Promise<Result<Body>> {
   // Without a reader `Body` is undefined: see the default of `endpoint`.
   if (reader === undefined) return ok(undefined as Body);
-  const text = await readText(request, reader.optional);
+  const text = await readText(request, reader.optional, reader.limitBytes);
   return text.ok ? reader.read(text.value) : text;
 }

@@ -2,9 +2,11 @@
 
 import { Hono } from 'hono';
 import * as v from 'valibot';
+import { applications } from './applications/index.ts';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
+import { eventTypes } from './event-types/index.ts';
 import { events } from './events/index.ts';
 import { refusal } from './guard.ts';
 import { health } from './health/index.ts';
@@ -47,6 +49,8 @@ export const endpoints: readonly Endpoint[] = [
   ...connections,
   ...keys,
   ...traffic,
+  ...eventTypes,
+  ...applications,
 ];
 
 let document: Record<string, unknown> | undefined;

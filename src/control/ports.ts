@@ -9,6 +9,7 @@ import type { CanaryStatus } from '../runtime/canary.ts';
 import type { ShownEvent } from '../runtime/inbox-object.ts';
 import type { Recovered, RecoverRequest, ReplayRequest } from '../runtime/inbox-replay.ts';
 import type { EventFilter, EventPage } from '../runtime/inbox-store.ts';
+import type { OutboundPorts } from '../runtime/outbound/index.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { TrafficFilter, TrafficLine } from '../store/traffic.ts';
@@ -55,4 +56,6 @@ export interface ControlPorts {
   readonly inbox: InboxPort;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
+  /** Webhooks out. */
+  readonly outbound: OutboundPorts;
 }

@@ -11,14 +11,18 @@ export interface BodyReader<Body> {
   readonly schema: v.GenericSchema;
   /** Whether the request may come without a body; `read` then gets an empty text. */
   readonly optional: boolean;
+  /** Default: what a chain document may have. */
+  readonly limitBytes?: number;
 }
 
 export const jsonBody = <Schema extends v.GenericSchema>(
   schema: Schema,
   optional = false,
+  limitBytes: number = LIMITS.chainDocumentBytes,
 ): BodyReader<v.InferOutput<Schema>> => ({
   schema,
   optional,
+  limitBytes,
   read(text) {
     const value = text === '' && optional ? ok({}) : parseJson(text);
     if (!value.ok) return value;
@@ -33,20 +37,23 @@ function parseJson(text: string): Result<unknown> {
   return parsed.ok ? parsed : refuse('request.invalid', parsed.fault.issues ?? []);
 }
 
-const LIMIT_BYTES = LIMITS.chainDocumentBytes;
 const JSON_TYPE = /^application\/json\s*(?:;|$)/i;
 
 /**
  * Faults `request.media-type`, `request.too-large`, `request.invalid`. A form of another site can send
  * a body only under the types of forms, so the demand for JSON also refuses those.
  */
-export async function readText(request: Request, optional: boolean): Promise<Result<string>> {
+export async function readText(
+  request: Request,
+  optional: boolean,
+  limitBytes: number = LIMITS.chainDocumentBytes,
+): Promise<Result<string>> {
   const isJson = JSON_TYPE.test(request.headers.get('content-type') ?? '');
   const encoding = request.headers.get('content-encoding') ?? 'identity';
   if (encoding !== 'identity') return fail('request.media-type', 'Send the body without content-encoding.');
   if (!isJson && !optional) return refuseType;
 
-  const bytes = await readBytes(request);
+  const bytes = await readBytes(request, limitBytes);
   if (!bytes.ok) return bytes;
   if (bytes.value.byteLength === 0 && optional) return ok('');
   if (!isJson) return refuseType;
@@ -59,15 +66,15 @@ export async function readText(request: Request, optional: boolean): Promise<Res
 
 const refuseType = fail('request.media-type', 'Send JSON, with the header content-type: application/json.');
 
-async function readBytes(request: Request): Promise<Result<Uint8Array>> {
-  const tooLarge = fail('request.too-large', `A body has at most ${LIMIT_BYTES} bytes.`);
-  if (Number(request.headers.get('content-length') ?? 0) > LIMIT_BYTES) return tooLarge;
+async function readBytes(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
+  const tooLarge = fail('request.too-large', `A body has at most ${limitBytes} bytes.`);
+  if (Number(request.headers.get('content-length') ?? 0) > limitBytes) return tooLarge;
   const chunks: Uint8Array[] = [];
   let total = 0;
   // What content-length says is not believed: it may be absent beside chunked encoding.
   for await (const chunk of request.body ?? []) {
     total += chunk.byteLength;
-    if (total > LIMIT_BYTES) return tooLarge;
+    if (total > limitBytes) return tooLarge;
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(total);

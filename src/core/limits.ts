@@ -314,6 +314,57 @@ export const LIMITS = {
   /** A value of a difference, as JSON in characters. */
   shadowValueCharacters: 4_000,
 
+  /** Applications' webhooks: a payload that the API takes; without a bucket, what fits into a row. */
+  messagePayloadBytes: 4 * 1024 * 1024,
+  messageRowPayloadBytes: 900 * 1024,
+  /** Up to here a payload is delivered in the body; receivers and their proxies commonly refuse 1 MB. */
+  inlinePayloadBytes: 256 * 1024,
+  /** How long the link to a larger one opens: longer than the retries of a delivery take. */
+  payloadLinkMilliseconds: 3 * 24 * 3_600_000,
+  messageChannels: 10,
+  /** Filters of one application are evaluated for each of its messages. */
+  endpointsPerApplication: 50,
+  endpointEventTypes: 200,
+  endpointHeaders: 20,
+  endpointUrlCharacters: 2_048,
+  eventTypeCharacters: 128,
+  descriptionCharacters: 1_000,
+  /** Signing keys that an endpoint has at a time: the current one and those that it replaces. */
+  endpointKeys: 4,
+  /** How long the old key signs beside the new one, where nobody says otherwise, and at most. */
+  keyOverlapSeconds: 24 * 3_600,
+  keyOverlapLongestSeconds: 7 * 24 * 3_600,
+  /** Default and longest time of one delivery. A receiver that needs longer must answer first and work later. */
+  deliveryTimeoutMilliseconds: 15_000,
+  deliveryTimeoutLongestMilliseconds: 30_000,
+  /** Deliveries of one endpoint at a time: the platform lets six requests wait, one is for the payloads. */
+  deliveriesAtOnce: 5,
+  /** Kept of a reply: what a person needs to see what went wrong. */
+  deliveryBodyBytes: 4 * 1024,
+  deliveryHeaders: 30,
+  deliveryHeaderCharacters: 500,
+  /** Attempts that a delivery keeps, the newest ones; the schedule makes eight, people may ask for more. */
+  deliveryAttempts: 20,
+  /** Continuous failure after which an endpoint is disabled. */
+  endpointFailingMilliseconds: 5 * 24 * 3_600_000,
+  /** Failures further apart are not continuous: more than the longest wait of the schedule and a day. */
+  endpointSilenceMilliseconds: 36 * 3_600_000,
+  /** How soon what a crash or an unreachable object left behind is taken up. */
+  outboundLeaseMilliseconds: 30_000,
+  /** A wait shorter than this is a timer, which costs no row; a longer one an alarm. */
+  outboundTimerMilliseconds: 2_000,
+  /** After which a delivery that the gateway itself could not prepare is tried again. */
+  outboundPostponeMilliseconds: 30_000,
+  /** Age at which an object reads its application or endpoint anew, in case it was not told of a change. */
+  outboundSettingsAgeMilliseconds: 60_000,
+  /** Messages in one call from object to object; their payloads are under `blobFromBytes` each. */
+  outboundBatchMessages: 50,
+  outboundBatchCharacters: 4 * 1024 * 1024,
+  /** Rows that one turn of pruning or recovering touches, so that others get theirs. */
+  outboundRowsPerTurn: 500,
+  /** Messages that one call of recover or replay-missing looks at; the answer says where to go on. */
+  outboundRowsPerCall: 10_000,
+
   /** Runs of one page of a list. */
   runsPerPage: 100,
   /** Secrets of one webhook source; rotation needs two. */

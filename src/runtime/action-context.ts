@@ -1,6 +1,6 @@
 /** What an attempt gives to an action. */
 
-import type { ActionContext, Action, OpenConnection } from '../connectors/kit/types.ts';
+import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
@@ -16,6 +16,8 @@ export interface ActionHost {
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
   linkTo(what: Decidable): Promise<Result<string>>;
+  /** Sends a message to an application. @param key the same key twice is one message */
+  sendMessage(application: string, message: OutgoingMessage, key: string): Promise<Result<unknown>>;
   /** A connection with its secrets in the clear; for an action without one, `NO_CONNECTION`. */
   open(name: string | undefined, action: ActionFacts): Result<OpenConnection> | Promise<Result<OpenConnection>>;
 }
@@ -56,6 +58,10 @@ export class AttemptContext implements ActionContext {
 
   get signal(): AbortSignal | undefined {
     return this.attempt.signal();
+  }
+
+  sendMessage(application: string, message: OutgoingMessage): Promise<Result<unknown>> {
+    return this.host.sendMessage(application, message, this.idempotencyKey);
   }
 
   async approvalLink(id: string, to: string | undefined): Promise<Result<string>> {

@@ -4,6 +4,7 @@ import { safeParse } from 'valibot';
 import { NO_CONNECTION, type ActionHost } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
 import { currentConfiguration, vaultOf, type Configuration } from './configuration.ts';
+import { sendOnce } from './outbound/send.ts';
 import type { OpenConnection } from '../connectors/kit/types.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { createEgressPolicy } from '../core/policy/egress.ts';
@@ -31,6 +32,7 @@ function build(env: Env): ActionHost {
       const links = createLinks(env.TIDEGATE_MASTER_KEY);
       return links.ok ? ok(`${env.TIDEGATE_URL ?? ''}/_/approvals/${await links.value.sign(what)}`) : links;
     },
+    sendMessage: (application, message, key) => sendOnce(env, application, message, key),
     open: (name, action) => {
       if (name === undefined) return ok(NO_CONNECTION);
       const configuration = currentConfiguration(env);

@@ -191,6 +191,7 @@ function shadowHost(env: Env, start: RunStart, call: Call): ActionHost {
     data: env.DATA,
     now: () => now,
     linkTo: async () => ok('https://shadow.invalid/'),
+    sendMessage: async () => ok(null),
     open: () => ok(NO_CONNECTION),
   };
 }

@@ -41,6 +41,15 @@ export async function change(
   ]);
 }
 
+/** A change of what no isolate holds in memory, with its line in the audit log, or nothing. */
+export async function changeApart(
+  database: Database,
+  audit: Audit,
+  statements: readonly BatchItem<'sqlite'>[],
+): Promise<void> {
+  await database.batch([appendAudit(database, audit), ...statements]);
+}
+
 /** Drizzle's own message quotes the parameters of the query, so only the cause is ever looked at or logged. */
 const causeOf = (thrown: unknown): unknown => (thrown instanceof DrizzleQueryError ? thrown.cause : thrown);
 

@@ -11,6 +11,8 @@
 import { sql } from 'drizzle-orm';
 import { index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import type { Mode } from '../core/chain/plan.ts';
+import type { DisabledReason } from '../core/outbound/health.ts';
+import type { EndpointSettings } from '../core/outbound/settings.ts';
 import type { Judgement } from '../core/policy/canary.ts';
 import type { RunRecord, RunStatus, ShownFault, TriggerType } from '../core/engine/record.ts';
 
@@ -210,6 +212,48 @@ export const apiKeys = sqliteTable('api_keys', {
   expiresAt: integer('expires_at'),
   createdAt: integer('created_at').notNull(),
 });
+
+/** What applications may be told of. */
+export const eventTypes = sqliteTable('event_types', {
+  /** `noun.verb`. */
+  name: text().primaryKey(),
+  description: text().notNull(),
+  /** JSON Schema of the payload; null takes any. */
+  schema: text({ mode: 'json' }).$type<unknown>(),
+  /** Set while nothing new is sent of it. */
+  archivedAt: integer('archived_at'),
+  createdAt: integer('created_at').notNull(),
+  updatedAt: integer('updated_at').notNull(),
+});
+
+/** The owner's customers, as receivers of webhooks. */
+export const applications = sqliteTable('applications', {
+  id: text().primaryKey(),
+  /** The owner's own name of the customer: the tenant. */
+  uid: text().unique(),
+  name: text().notNull(),
+  createdAt: integer('created_at').notNull(),
+  updatedAt: integer('updated_at').notNull(),
+});
+
+/** Where messages of an application go. */
+export const webhookEndpoints = sqliteTable(
+  'webhook_endpoints',
+  {
+    application: text().notNull(),
+    id: text().notNull(),
+    settings: text({ mode: 'json' }).$type<EndpointSettings>().notNull(),
+    headerNames: text('header_names', { mode: 'json' }).$type<readonly string[]>().notNull(),
+    /** Signing keys and the values of the headers. */
+    sealed: text().notNull(),
+    /** Null while it is enabled; otherwise why it is not. */
+    disabled: text({ mode: 'json' }).$type<{ readonly reason: DisabledReason; readonly at: number }>(),
+    createdAt: integer('created_at').notNull(),
+    updatedAt: integer('updated_at').notNull(),
+  },
+  // An endpoint is only ever asked for together with its application.
+  (table) => [primaryKey({ columns: [table.application, table.id] })],
+);
 
 /** One row: the number that every change of chains, sources, connections and keys raises. */
 export const configuration = sqliteTable('configuration', {

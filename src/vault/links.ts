@@ -1,8 +1,9 @@
 /**
- * Signed links to a decision: whoever has one may decide that step of that run, once.
+ * Signed links: to a decision, of which whoever has one may decide that step of that run, once; and to a payload.
  *
- * Guarantee: a link cannot be made or changed without a master key, and names the step, the run and, where
- * it was made for somebody, whom. Accepted weakness: it is a bearer link; who forwards it, forwards the right.
+ * Guarantee: a link cannot be made or changed without a master key, opens only what it is for, and names the
+ * step, the run and, where it was made for somebody, whom. Accepted weakness: it is a bearer link; who forwards
+ * it, forwards the right.
  */
 
 import { fromBase64, toBase64Url, utf8 } from './bytes.ts';
@@ -16,16 +17,31 @@ export interface Decidable {
   readonly to?: string;
 }
 
-export interface Links {
-  /** The token of a link: base64url of what it is for, a dot, its MAC. */
-  sign(what: Decidable): Promise<string>;
-  verify(token: string): Promise<Result<Decidable>>;
+/** A payload as an endpoint gets it. */
+export interface LinkedPayload {
+  readonly endpoint: string;
+  /** The number of the message within its application. */
+  readonly sequence: number;
+  /** Unix milliseconds. */
+  readonly expiresAt: number;
 }
 
-const PURPOSE = 'tidegate approval link 1\n';
+export interface Links<What> {
+  /** The token of a link: base64url of what it is for, a dot, its MAC. */
+  sign(what: What): Promise<string>;
+  verify(token: string): Promise<Result<What>>;
+}
 
 /** @param masterKeys as `TIDEGATE_MASTER_KEY`; the first signs, each verifies */
-export function createLinks(masterKeys: string | undefined): Result<Links> {
+export const createLinks = (masterKeys: string | undefined): Result<Links<Decidable>> =>
+  linksFor(masterKeys, 'tidegate approval link 1\n');
+
+/** As {@link createLinks}; whether a link has expired is for the caller to see. */
+export const createPayloadLinks = (masterKeys: string | undefined): Result<Links<LinkedPayload>> =>
+  linksFor(masterKeys, 'tidegate payload link 1\n');
+
+/** @param purpose what keeps a link of one kind from being taken for one of another */
+function linksFor<What>(masterKeys: string | undefined, purpose: string): Result<Links<What>> {
   const secrets = (masterKeys ?? '')
     .split(',')
     .map((entry) => entry.trim().split(':')[1] ?? '')
@@ -36,7 +52,7 @@ export function createLinks(masterKeys: string | undefined): Result<Links> {
   return ok({
     async sign(what) {
       const text = toBase64Url(utf8(JSON.stringify(what)));
-      const mac = await crypto.subtle.sign('HMAC', await keyOf(newest), utf8(PURPOSE + text));
+      const mac = await crypto.subtle.sign('HMAC', await keyOf(newest), utf8(purpose + text));
       return `${text}.${toBase64Url(new Uint8Array(mac))}`;
     },
     async verify(token) {
@@ -44,8 +60,8 @@ export function createLinks(masterKeys: string | undefined): Result<Links> {
       const bytes = fromBase64(mac, 'base64url');
       if (bytes !== undefined && rest.length === 0) {
         for (const secret of secrets) {
-          if (await crypto.subtle.verify('HMAC', await keyOf(secret), bytes, utf8(PURPOSE + text))) {
-            return ok(JSON.parse(new TextDecoder().decode(fromBase64(text, 'base64url'))) as Decidable);
+          if (await crypto.subtle.verify('HMAC', await keyOf(secret), bytes, utf8(purpose + text))) {
+            return ok(JSON.parse(new TextDecoder().decode(fromBase64(text, 'base64url'))) as What);
           }
         }
       }

@@ -15,7 +15,7 @@ import { fromBase64, randomBytes, toBase64Url, utf8, type Bytes } from './bytes.
 /** Where a sealed record belongs. */
 export interface SealContext {
   readonly tenant: string;
-  readonly kind: 'connection' | 'source';
+  readonly kind: 'connection' | 'source' | 'endpoint';
   /** The connector of a connection, the scheme of a source. */
   readonly connector: string;
   readonly name: string;
@@ -41,6 +41,14 @@ export const connectionContext = (tenant: string, connector: string, name: strin
   kind: 'connection',
   connector,
   name,
+});
+
+/** What is sealed is the signing keys and the values of the headers. */
+export const endpointContext = (application: string, id: string): SealContext => ({
+  tenant: application,
+  kind: 'endpoint',
+  connector: '',
+  name: id,
 });
 
 /** Sources belong to the owner; what is sealed is the list of their secrets. */

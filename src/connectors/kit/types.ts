@@ -11,6 +11,13 @@ export interface OpenConnection<Settings = unknown, Secrets = unknown> {
   readonly secrets: Secrets;
 }
 
+/** What an application's endpoints are told. */
+export interface OutgoingMessage {
+  readonly eventType: string;
+  readonly payload: unknown;
+  readonly channels?: readonly string[] | undefined;
+}
+
 /** Everything that an action may touch. Time, traffic and storage come in here and nowhere else. */
 export interface ActionContext<Settings = unknown, Secrets = unknown> {
   /**
@@ -33,6 +40,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly written: unknown;
   /** A link to decide the approval that a step of this run waits for, or will wait for. */
   approvalLink(step: string, to: string | undefined): Promise<Result<string>>;
+  /** Sends a webhook to the endpoints of an application; attempts of the same step send the same message. */
+  sendMessage(application: string, message: OutgoingMessage): Promise<Result<unknown>>;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
 }

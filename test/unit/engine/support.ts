@@ -106,6 +106,7 @@ export const host: ActionHost = {
   data: {} as D1Database,
   now: () => Date.now(),
   linkTo: () => Promise.resolve(ok('link')),
+  sendMessage: () => Promise.resolve(ok(null)),
   open: () => ok(NO_CONNECTION),
 };
 

@@ -82,6 +82,7 @@ export async function run(
     fetch,
     connection: more?.connection ?? NO_CONNECTION,
     approvalLink: () => Promise.reject(new Error('no links here')),
+    sendMessage: () => Promise.reject(new Error('no messages here')),
     idempotencyKey: 'run-1:step:0',
     signal: more?.signal ?? new AbortController().signal,
     now: () => NOW,

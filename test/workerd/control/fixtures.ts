@@ -13,8 +13,12 @@ import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
 import { judgeCanary } from '../../../src/core/policy/canary.ts';
 import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
+import { outboundOf } from '../../../src/runtime/outbound/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
-import { createVault } from '../../../src/vault/vault.ts';
+import { endpointSettings } from '../../../src/core/outbound/settings.ts';
+import { addApplication, saveEventType } from '../../../src/store/outbound.ts';
+import { saveEndpoint } from '../../../src/store/outbound-endpoints.ts';
+import { createVault, endpointContext } from '../../../src/vault/vault.ts';
 
 export const ADMIN_KEY = 'admin-key-of-the-tests';
 export const ORIGIN = 'https://gateway.test';
@@ -139,6 +143,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
       replay: () => Promise.resolve(ok([])),
       recover: () => Promise.resolve({ looked: 0, items: [], next: undefined }),
     },
+    outbound: outboundOf(env),
     ...memoryRuns(),
     ...overrides,
   };
@@ -200,9 +205,24 @@ export const chainDocument = (name: string, more: Record<string, unknown> = {}):
 
 export const codeOf = (called: Called): unknown => called.body['code'];
 
+/** An application with that uid, whose one endpoint gets nothing, and an event type. */
+export async function addCustomer(uid: string, endpoint: string, eventType: string): Promise<void> {
+  const application = `app_${crypto.randomUUID().replaceAll('-', '')}`;
+  const dates = { createdAt: NOW, updatedAt: NOW };
+  await saveEventType(db, { name: eventType, description: '', schema: null, archivedAt: null }, 'test', NOW);
+  await addApplication(db, { id: application, uid, name: uid, ...dates }, 'test');
+  if (!vault.ok) throw new Error(vault.fault.message);
+  const settings = v.parse(endpointSettings, { url: 'https://acme.example/', eventTypes: ['never.sent'] });
+  const parts = { keys: [{ secret: `whsec_${btoa('k'.repeat(32))}` }], headers: {} };
+  const sealed = await vault.value.seal(endpointContext(application, endpoint), parts);
+  const row = { application, id: endpoint, settings, headerNames: [], sealed, disabled: null, ...dates };
+  await saveEndpoint(db, row, 'endpoint.add', 'test', NOW);
+}
+
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
   const tables =
-    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log';
+    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log ' +
+    'event_types applications webhook_endpoints';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { ADMIN_KEY, chainDocument, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
+import { addCustomer, ADMIN_KEY, chainDocument, codeOf, emptyDatabase, ORIGIN, testControl } from './fixtures.ts';
 import { endpoints } from '../../../src/control/index.ts';
 
 const control = testControl();
@@ -21,6 +21,15 @@ const bodies: Record<string, unknown> = {
   replayEvent: { chain: 'orders' },
   recoverEvents: { since: '2026-05-01T00:00:00Z' },
   sendEvent: { name: 'paid', key: 1, data: {} },
+  saveEventType: { description: 'An order was paid' },
+  addApplication: { name: 'Acme' },
+  saveApplication: { name: 'Acme', uid: 'acme' },
+  addEndpoint: { url: 'https://acme.example/hook' },
+  saveEndpoint: { url: 'https://acme.example/hook' },
+  rotateEndpointKey: { overlapSeconds: 60 },
+  sendMessage: { eventType: 'order.paid', payload: 1 },
+  recoverDeliveries: { since: '2026-01-01T00:00:00Z' },
+  replayMissing: { since: '2026-01-01T00:00:00Z' },
 };
 
 /** Documents, which name their mistakes with codes of their own. */
@@ -28,7 +37,12 @@ const DOCUMENTS = ['publishChain', 'saveRoute', 'saveUpstream'];
 
 const jsonEndpoints = endpoints.flatMap((item) => {
   const body = bodies[item.id];
-  const path = item.path.replace('/_/api/v1', '').replace('{name}', 'orders').replace('{id}', 'run_1');
+  const path = item.path
+    .replace('/_/api/v1', '')
+    .replace('{name}', 'orders')
+    .replace('{id}', 'run_1')
+    .replace('{endpoint}', 'ep_1')
+    .replace('{type}', 'order.paid');
   return item.body === undefined || DOCUMENTS.includes(item.id) ? [] : [{ ...item, path, body }];
 });
 
@@ -40,6 +54,7 @@ test.each(jsonEndpoints)('$id takes its body as it stands', async ({ method, pat
   await call('PUT', '/chains/orders', chainDocument('orders'));
   await call('PUT', '/chains/orders?activate=false', chainDocument('orders', { mode: 'inline' }));
   await call('PUT', '/sources/orders', bodies['saveSource']);
+  await addCustomer('run_1', 'ep_1', 'order.paid');
   expect((await call(method, path, body)).status).toBeLessThan(300);
 });
 

@@ -37,6 +37,7 @@ export const actionsOf =
       fetch: options.fetch ?? fetch,
       connection: openConnection(connector, credentials),
       approvalLink: () => Promise.reject(new Error('no links here')),
+      sendMessage: () => Promise.reject(new Error('no messages here')),
       idempotencyKey: 'run:step:0',
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,
