@@ -1,5 +1,6 @@
 /** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
 
+import type { LimiterObject } from './runtime/limiter-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
@@ -14,6 +15,7 @@ export interface Env {
   readonly BLOBS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  readonly LIMITER: DurableObjectNamespace<LimiterObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */
@@ -32,4 +34,9 @@ export interface Env {
   readonly TIDEGATE_RETENTION_DAYS?: string;
   /** Size of the pool of run objects (default 16). */
   readonly TIDEGATE_RUN_SHARDS?: string;
+  /**
+   * How many proxies of one's own stand in front of the gateway (default 0). The address of a caller is then
+   * the one that the outermost of them wrote into `X-Forwarded-For`, so many places from its end.
+   */
+  readonly TIDEGATE_TRUSTED_PROXIES?: string;
 }
