@@ -8,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   cost: async () => (await import('./cost.ts')).cost,
   burst: async () => (await import('./burst.ts')).burst,
   routes: async () => (await import('./routes.ts')).routes,
+  limit: async () => (await import('./limit.ts')).limit,
   expression: async () => (await import('./expression.ts')).expression,
 };
 
