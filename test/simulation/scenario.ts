@@ -138,7 +138,8 @@ class Scenario {
       upstreams: new Map(),
       sources: new Map(),
       keys: new Map(),
-      connections: new Map([['provider', connection]]),
+      purges: new Map(),
+    connections: new Map([['provider', connection]]),
     };
   }
 
