@@ -242,6 +242,8 @@ export const LIMITS = {
   cacheSilenceMilliseconds: 3_000,
   /** Attempts that fail until those who wait ask for themselves. */
   cacheTakeovers: 2,
+  /** How often one who waits may find that what came is not for it, as with headers of its own in `Vary`. */
+  cacheTurns: 8,
   /** Names in lists of the cache policy. */
   cacheHeaders: 16,
   cacheQueryNames: 64,

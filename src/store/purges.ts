@@ -12,12 +12,7 @@ export const EVERYTHING = '*';
  * The oldest of too many purges are forgotten one by one, and everything before the newest of them is stale
  * instead: too much is purged, never too little.
  */
-export async function addPurges(
-  db: D1Database,
-  scopes: readonly string[],
-  actor: string,
-  now: number,
-): Promise<void> {
+export async function addPurges(db: D1Database, scopes: readonly string[], actor: string, now: number): Promise<void> {
   const database = connect(db);
   const revision = sql`(select ${configuration.revision} from ${configuration})`;
   const tooMany = sql`select scope, revision from ${cachePurges} where scope <> ${EVERYTHING}
@@ -29,9 +24,13 @@ export async function addPurges(
         .values({ scope, revision })
         .onConflictDoUpdate({ target: cachePurges.scope, set: { revision } }),
     ),
-    database.run(sql`insert into ${cachePurges} (scope, revision)
-      select ${EVERYTHING}, max(revision) from (${tooMany}) where true having count(*) > 0
-      on conflict (scope) do update set revision = max(revision, excluded.revision)`),
-    database.run(sql`delete from ${cachePurges} where scope in (select scope from (${tooMany}))`),
+    database
+      .insert(cachePurges)
+      .select(sql`select ${EVERYTHING}, max(revision) from (${tooMany}) where true having count(*) > 0`)
+      .onConflictDoUpdate({
+        target: cachePurges.scope,
+        set: { revision: sql`max(${cachePurges.revision}, excluded.revision)` },
+      }),
+    database.delete(cachePurges).where(sql`${cachePurges.scope} in (select scope from (${tooMany}))`),
   ]);
 }

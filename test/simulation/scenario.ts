@@ -139,7 +139,7 @@ class Scenario {
       sources: new Map(),
       keys: new Map(),
       purges: new Map(),
-    connections: new Map([['provider', connection]]),
+      connections: new Map([['provider', connection]]),
     };
   }
 

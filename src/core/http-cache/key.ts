@@ -37,7 +37,13 @@ export function partitionOf(scope: CacheScope, { identity, headers }: Caller): P
     return hasCredentials(headers) ? undefined : { key: [['scope', 'anonymous']], shared: true };
   }
   if (scope === 'tenant' && identity.tenant !== undefined) {
-    return { key: [['scope', 'tenant'], ['tenant', identity.tenant]], shared: true };
+    return {
+      key: [
+        ['scope', 'tenant'],
+        ['tenant', identity.tenant],
+      ],
+      shared: true,
+    };
   }
   // One key may speak for many people, whom what lies behind tells apart by a cookie or a token of its own.
   const shown = CREDENTIAL_HEADERS.flatMap((name) => {

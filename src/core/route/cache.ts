@@ -34,7 +34,9 @@ export const cachePolicy = v.strictObject({
   query: v.optional(
     v.pipe(
       v.union([v.literal('all'), v.pipe(v.array(v.string()), v.maxLength(LIMITS.cacheQueryNames))]),
-      v.description('Query parameters that tell responses apart. Others reach the origin, but choose no other response.'),
+      v.description(
+        'Query parameters that tell responses apart. Others reach the origin, but choose no other response.',
+      ),
     ),
     'all',
   ),
@@ -81,10 +83,7 @@ export const cachePolicy = v.strictObject({
     false,
   ),
   cookies: v.optional(
-    v.pipe(
-      v.boolean(),
-      v.description('Store responses that set cookies. Only with the scope `identity`.'),
-    ),
+    v.pipe(v.boolean(), v.description('Store responses that set cookies. Only with the scope `identity`.')),
     false,
   ),
   bypass: headers('A request with one of these headers goes past the cache.'),
@@ -125,7 +124,10 @@ export function compileCache(document: CacheDocument, path: string, issues: Issu
     issues.add(at(path, 'cookies'), `A cookie is for one caller: leave it out, or set "scope" to "identity".`);
   }
   if (!respectOrigin && document.ttl === undefined) {
-    issues.add(at(path, 'ttl'), 'Needed where "respectOrigin" is false: nothing else says how long a response is fresh.');
+    issues.add(
+      at(path, 'ttl'),
+      'Needed where "respectOrigin" is false: nothing else says how long a response is fresh.',
+    );
   }
   for (const [index, status] of document.statuses.entries()) {
     if (status !== 206 && status !== 304) continue;
