@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono';
 import * as v from 'valibot';
+import { cache } from './cache/index.ts';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
@@ -43,6 +44,7 @@ export const endpoints: readonly Endpoint[] = [
   ...connections,
   ...keys,
   ...traffic,
+  ...cache,
 ];
 
 let document: Record<string, unknown> | undefined;
