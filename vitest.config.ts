@@ -41,7 +41,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/workerd/**/*.test.ts'],
+          include: ['test/workerd/**/*.test.ts', 'test/adversarial/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           setupFiles: ['test/support/migrate.ts'],
           testTimeout: TIMEOUT_MILLISECONDS,

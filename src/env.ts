@@ -1,5 +1,6 @@
 /** Bindings and variables of the Worker. Variables are parsed once by {@link settingsOf}. */
 
+import type { IdempotencyObject } from './runtime/idempotency-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
@@ -14,6 +15,7 @@ export interface Env {
   readonly BLOBS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   readonly SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  readonly IDEMPOTENCY: DurableObjectNamespace<IdempotencyObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

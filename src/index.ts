@@ -32,6 +32,7 @@ import { listRuns, pruneRuns } from './store/runs.ts';
 import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
 
+export { IdempotencyObject } from './runtime/idempotency-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';

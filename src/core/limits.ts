@@ -259,6 +259,8 @@ export const LIMITS = {
   idempotencyLongestMilliseconds: 30 * 24 * 3_600_000,
   /** How long a request holds its key without a sign of life. */
   idempotencyLockMilliseconds: 30_000,
+  /** After which one that met a request under way is told to ask again, at most. */
+  idempotencyRetryMilliseconds: 1_000,
   /** The draft says nothing; a UUID has 36. */
   idempotencyKeyCharacters: 255,
   /** Body of a request whose key is checked: it is read whole for its fingerprint. */

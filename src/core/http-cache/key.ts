@@ -30,6 +30,12 @@ export interface Caller {
 
 export const hasCredentials = (headers: Headers): boolean => CREDENTIAL_HEADERS.some((name) => headers.has(name));
 
+export const credentialsOf = (headers: Headers): Fields =>
+  CREDENTIAL_HEADERS.flatMap((name) => {
+    const value = headers.get(name);
+    return value === null ? [] : [[name, value] as const];
+  });
+
 /** Undefined where the caller shows a credential that nobody has checked: then nothing may be shared. */
 export function partitionOf(scope: CacheScope, { identity, headers }: Caller): Partition | undefined {
   if (scope === 'public') return { key: [['scope', 'public']], shared: true };
@@ -46,11 +52,7 @@ export function partitionOf(scope: CacheScope, { identity, headers }: Caller): P
     };
   }
   // One key may speak for many people, whom what lies behind tells apart by a cookie or a token of its own.
-  const shown = CREDENTIAL_HEADERS.flatMap((name) => {
-    const value = headers.get(name);
-    return value === null ? [] : [[name, value] as const];
-  });
-  return { key: [['scope', 'identity'], ['identity', identity.id], ...shown], shared: false };
+  return { key: [['scope', 'identity'], ['identity', identity.id], ...credentialsOf(headers)], shared: false };
 }
 
 export interface Addressed {
@@ -65,7 +67,7 @@ export interface Addressed {
 
 /** What of the query counts, in an order of its own where the route names the parameters. */
 export function countedQuery(search: string, query: 'all' | readonly string[]): string {
-  if (query === 'all' || search === '') return search;
+  if (query === 'all') return search;
   const given = new URLSearchParams(search);
   return JSON.stringify(query.map((name) => given.getAll(name)));
 }
