@@ -27,8 +27,8 @@ interface Call {
   readonly identity?: Identity | undefined;
   readonly plan?: IdempotencyPlan;
   readonly target?: string;
-  /** Does not wait for what goes on after the answer. */
-  readonly inHaste?: boolean;
+  /** Called when the head of the answer is there. */
+  readonly onAnswer?: () => void;
 }
 
 interface Answer {
@@ -59,8 +59,9 @@ class Target {
       this.bodies.push(await request.text());
       return this.answer(request);
     });
+    call.onAnswer?.();
     const text = await response.text();
-    if (call.inHaste !== true) await waitOnExecutionContext(ctx);
+    await waitOnExecutionContext(ctx);
     const isProblem = response.headers.get('content-type') === 'application/problem+json';
     const code: unknown = isProblem ? (JSON.parse(text) as Record<string, unknown>)['code'] : undefined;
     return { status: response.status, headers: response.headers, text, code };
@@ -94,10 +95,22 @@ describe('a repeat', () => {
     expect(target.bodies).toEqual(['{"amount":1}']);
   });
 
-  it('gets it the moment after the first answer has come', async () => {
-    const target = new Target();
-    await target.call({ inHaste: true });
-    expect((await target.call()).headers.get('idempotency-replayed')).toBe('true');
+  it('finds the response as soon as there is an answer, unless it is a stream of events', async () => {
+    const answeredAfter = async (type: string): Promise<number> => {
+      const target = new Target();
+      let sent = 0;
+      let seen = -1;
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
+        await scheduler.wait(20);
+        if (sent++ < 3) controller.enqueue(new TextEncoder().encode('part'));
+        else controller.close();
+      };
+      target.answer = () => new Response(new ReadableStream({ pull }), { headers: { 'content-type': type } });
+      await target.call({ onAnswer: () => (seen = sent) });
+      return seen;
+    };
+    expect(await answeredAfter('application/json')).toBe(4);
+    expect(await answeredAfter('text/event-stream')).toBeLessThan(2);
   });
 
   it('gets it also where it has no body', async () => {
