@@ -1,0 +1,4 @@
+CREATE TABLE `cache_purges` (
+	`scope` text PRIMARY KEY NOT NULL,
+	`revision` integer NOT NULL
+);
