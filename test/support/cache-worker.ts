@@ -17,7 +17,7 @@ export default {
     const { url, method, headers } = request;
     const { pathname: path, search } = new URL(url);
     const configuration = await currentConfiguration(env);
-    const given = { params: {}, receivedAt: Date.now(), target: 'route:test' };
+    const given = { params: {}, receivedAt: Date.now(), target: 'route:test', version: '' };
     const exchange = { ...given, request, method, url, path, headers, env, ctx, configuration };
     try {
       return await throughCache(plan, exchange, undefined, (asked) => fetch(env.UPSTREAM + path + search, asked));

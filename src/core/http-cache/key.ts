@@ -57,6 +57,8 @@ export function partitionOf(scope: CacheScope, { identity, headers }: Caller): P
 
 export interface Addressed {
   readonly target: string;
+  /** Of the target, as far as it is chosen already. */
+  readonly version: string;
   /** Scheme and host, as received. */
   readonly origin: string;
   readonly path: string;
@@ -75,11 +77,11 @@ export function countedQuery(search: string, query: 'all' | readonly string[]): 
 /** @param query names in the order in which they are to be compared */
 export const keyOf = (
   partition: Partition,
-  { target, origin, path, search, headers }: Addressed,
+  { target, version, origin, path, search, headers }: Addressed,
   query: 'all' | readonly string[],
   vary: readonly string[],
 ): string =>
   JSON.stringify([
-    ...[partition.key, target, origin, path, query, countedQuery(search, query)],
+    ...[partition.key, target, version, origin, path, query, countedQuery(search, query)],
     selectingFields(vary, headers),
   ]);

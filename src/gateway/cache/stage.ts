@@ -26,7 +26,7 @@ export function throughCache(
   identity: Identity | undefined,
   origin: Origin,
 ): Response | Promise<Response> {
-  const { method, headers, url, path, target } = exchange;
+  const { method, headers, url, path, target, version } = exchange;
   const start = url.indexOf('/', url.indexOf('//') + 2);
   const site = start === -1 ? url : url.slice(0, start);
   const address = site + path;
@@ -38,7 +38,7 @@ export function throughCache(
   if (partition === undefined) return past(exchange, origin, 'fwd=bypass; detail=credentials');
   const mark = url.indexOf('?', site.length);
   const search = mark === -1 ? '' : url.slice(mark);
-  const key = keyOf(partition, { target, origin: site, path, search, headers }, plan.query, plan.vary);
+  const key = keyOf(partition, { target, version, origin: site, path, search, headers }, plan.query, plan.vary);
   const directives = requestDirectives(headers);
   const asking: Asking = { plan, exchange, identity, partition, key, address, directives, origin };
 

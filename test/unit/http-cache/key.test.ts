@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { keyOf, partitionOf, type Caller, type CacheScope } from '../../../src/core/http-cache/key.ts';
 
-const SITE = { origin: 'https://api.test', headers: new Headers() };
+const SITE = { version: '', origin: 'https://api.test', headers: new Headers() };
 
 const text = fc.oneof(fc.string(), fc.constantFrom('', '"', ',', '","', '["', '\\', 'identity', 'tenant', 'public'));
 const identityOf = fc.record({ id: text, tenant: fc.option(text, { nil: undefined }) });

@@ -32,6 +32,7 @@ export interface Call {
   readonly method?: string;
   readonly headers?: HeadersInit;
   readonly target?: string;
+  readonly version?: string;
   readonly params?: Record<string, string>;
   /** How far the clock of the request is ahead. */
   readonly later?: number;
@@ -88,10 +89,10 @@ const through = (
 ) => throughCache(plan, exchange, who, origin);
 
 export function exchangeOf(path: string, call: Call, ctx: ExecutionContext, configuration: Configuration): Exchange {
-  const { method = 'GET', target = 'route:test', params = {}, later = 0 } = call;
+  const { method = 'GET', target = 'route:test', version = '', params = {}, later = 0 } = call;
   const request = new Request(SITE + path, { method, headers: call.headers ?? {} });
   return {
-    ...{ request, method, params, target, env, ctx, configuration },
+    ...{ request, method, params, target, version, env, ctx, configuration },
     ...{ url: request.url, headers: request.headers, path: new URL(request.url).pathname },
     receivedAt: Date.now() + later,
   };

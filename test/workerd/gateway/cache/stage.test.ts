@@ -172,6 +172,13 @@ describe('storing', () => {
     expect((await origin.call(path)).text).toBe('none');
   });
 
+  it('a version of the API has responses of its own', async () => {
+    const origin = testOrigin(reply('one', MINUTE), reply('two', MINUTE));
+    const path = fresh();
+    expect((await origin.call(path, { version: 'v1' })).text).toBe('one');
+    expect((await origin.call(path, { version: 'v2' })).text).toBe('two');
+  });
+
   it('query parameters that do not count choose no other response', async () => {
     const origin = testOrigin((request) => reply(new URL(request.url).search, MINUTE));
     const counted = cachePlan({ query: ['page'] });
