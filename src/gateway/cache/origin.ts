@@ -32,7 +32,9 @@ function notePass(key: string): void {
   passes.set(key, Date.now() + LIMITS.cachePassMilliseconds);
 }
 
+/** The response as it is, but for what the cache says of it. */
 export function told(response: Response, status: string): Response {
+  if (response.webSocket) return response;
   const answer = new Response(response.body, response);
   answer.headers.delete('cache-tag');
   tell(answer.headers, status);

@@ -9,8 +9,8 @@
  */
 
 import { answered, ask, reasonOf, type Asking, type Origin } from './asking.ts';
-import { notStored, tell } from './entry.ts';
-import { isPassed } from './origin.ts';
+import { notStored } from './entry.ts';
+import { isPassed, told } from './origin.ts';
 import { purgesFor } from './purges.ts';
 import { confirm, invalidate, lookUp, recall } from './store.ts';
 import type { Exchange, Identity } from '../exchange.ts';
@@ -89,13 +89,8 @@ function isUnsharable({ exchange: { method, headers, receivedAt }, directives, k
   return isPart || isAlone || isPassed(key, receivedAt);
 }
 
-async function past({ request }: Exchange, origin: Origin, status: string): Promise<Response> {
-  const response = await origin(request);
-  if (response.webSocket) return response;
-  const told = new Response(response.body, response);
-  tell(told.headers, status);
-  return told;
-}
+const past = async ({ request }: Exchange, origin: Origin, status: string): Promise<Response> =>
+  told(await origin(request), status);
 
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'QUERY', 'REPORT']);
 

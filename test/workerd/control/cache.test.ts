@@ -4,10 +4,7 @@ import { LIMITS } from '../../../src/core/limits.ts';
 import { loadConfiguration } from '../../../src/store/configuration.ts';
 import { addPurges } from '../../../src/store/purges.ts';
 
-beforeEach(async () => {
-  await emptyDatabase();
-  await db.prepare('delete from cache_purges').run();
-});
+beforeEach(emptyDatabase);
 
 it('purges by tag, address, route and chain, as a change of the configuration', async () => {
   const control = testControl();

@@ -196,6 +196,6 @@ export const codeOf = (called: Called): unknown => called.body['code'];
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
   const tables =
-    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log';
+    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys cache_purges configuration audit_log';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }
