@@ -5,7 +5,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { Env } from '../src/env.ts';
 import gateway, { RunObject as ProductionRunObject } from '../src/index.ts';
 
-export { SchedulerObject, StepsWorker } from '../src/index.ts';
+export { IdempotencyObject, SchedulerObject, StepsWorker } from '../src/index.ts';
 
 // Ended runs leave the object forty times as early, so that a short load sees it.
 Object.assign(LIMITS, { endedRuns: LIMITS.endedRuns / 40, repeatMilliseconds: LIMITS.repeatMilliseconds / 40 });

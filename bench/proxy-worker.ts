@@ -23,6 +23,7 @@ const configuration: Configuration = {
   sources: new Map(),
   keys: new Map(),
   connections: new Map(),
+  purges: new Map(),
 };
 
 export default {

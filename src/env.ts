@@ -4,6 +4,7 @@ import type { HealthObject } from './runtime/health-object.ts';
 import type { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 import type { MessagesObject } from './runtime/outbound/messages-object.ts';
 import type { LimiterObject } from './runtime/limiter-object.ts';
+import type { IdempotencyObject } from './runtime/idempotency-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -27,6 +28,7 @@ export interface Env {
   readonly MESSAGES: DurableObjectNamespace<MessagesObject>;
   readonly ENDPOINTS: DurableObjectNamespace<EndpointObject>;
   readonly LIMITER: DurableObjectNamespace<LimiterObject>;
+  readonly IDEMPOTENCY: DurableObjectNamespace<IdempotencyObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

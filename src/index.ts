@@ -41,6 +41,7 @@ export { HealthObject } from './runtime/health-object.ts';
 export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 export { MessagesObject } from './runtime/outbound/messages-object.ts';
 export { LimiterObject } from './runtime/limiter-object.ts';
+export { IdempotencyObject } from './runtime/idempotency-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';

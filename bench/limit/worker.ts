@@ -38,6 +38,7 @@ const configuration = {
   sources: new Map(),
   keys: new Map(),
   connections: new Map(),
+  purges: new Map(),
   routes: new Map(),
   upstreams: new Map(),
 };

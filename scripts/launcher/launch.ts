@@ -138,4 +138,4 @@ const placesOf = (directory: string, ratesHost: string): Readonly<Record<string,
 
 const bindingsSchema = v.object({ d1Databases: v.object({ DB: v.object({ id: v.string() }) }) });
 
-const databaseId = (bindings: unknown): string => v.parse(bindingsSchema, bindings).d1Databases.DB.id;
+export const databaseId = (bindings: unknown): string => v.parse(bindingsSchema, bindings).d1Databases.DB.id;

@@ -3,6 +3,7 @@
 import { Hono } from 'hono';
 import * as v from 'valibot';
 import { applications } from './applications/index.ts';
+import { cache } from './cache/index.ts';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
@@ -51,6 +52,7 @@ export const endpoints: readonly Endpoint[] = [
   ...traffic,
   ...eventTypes,
   ...applications,
+  ...cache,
 ];
 
 let document: Record<string, unknown> | undefined;

@@ -115,6 +115,11 @@ export const ERRORS = {
   'message.invalid': terminal(422, 'The message is not valid'),
 
   'key.not-found': terminal(404, 'There is no such key'),
+  'cache.not-stored': terminal(504, 'The cache has no response that may be used'),
+  'idempotency.missing': terminal(400, 'An idempotency key is required'),
+  'idempotency.running': retryable(409, 'The first request with this idempotency key is not done'),
+  'idempotency.mismatch': terminal(422, 'The idempotency key belongs to another request'),
+  'idempotency.not-kept': terminal(409, 'The request was carried out, but its response is not kept'),
   'storage.unavailable': retryable(503, 'The storage did not answer'),
   'internal.unexpected': retryable(500, 'Something unexpected happened'),
 } as const satisfies Record<string, ErrorFacts>;

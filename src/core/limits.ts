@@ -291,6 +291,65 @@ export const LIMITS = {
   /** How often a limiter object removes limits and quotas from disk whose time is over. */
   limiterSweepMilliseconds: 10 * 60_000,
 
+  /** The longest time that a cached response is fresh, or tolerated stale. */
+  cacheLongestMilliseconds: 30 * 24 * 3_600_000,
+  /** A time that is guessed of `Last-Modified`; after a day RFC 7234 asked for a warning. */
+  cacheHeuristicMilliseconds: 24 * 3_600_000,
+  /** How long a stale response is kept for its validator alone. */
+  cacheValidatorMilliseconds: 3_600_000,
+  /** Body of a cached response, where the route says nothing, and at most: it is held in memory while it comes. */
+  cacheBodyBytes: 1024 * 1024,
+  cacheBodyLargestBytes: 8 * 1024 * 1024,
+  /** Cached responses in the memory of an isolate, which has 128 MB, together and each. */
+  cacheMemoryBytes: 16 * 1024 * 1024,
+  cacheMemoryEntryBytes: 256 * 1024,
+  /** How long memory answers without a look at what other isolates of the data centre have invalidated. */
+  cacheMemoryMilliseconds: 2_000,
+  /** Age of the configuration at which a cached response waits for a look at newer purges. */
+  cachePurgeMilliseconds: 5_000,
+  /** Metadata of a cached response, in characters: they stand in one header of what the platform keeps. */
+  cacheFieldsCharacters: 24 * 1024,
+  /** Invalidated addresses, and keys known not to be storable, that an isolate remembers. */
+  cacheMarks: 10_000,
+  /** How long requests for what could not be stored do not wait for each other. */
+  cachePassMilliseconds: 10_000,
+  /** How often the one that asks says that it still lives, and after what silence another takes its place. */
+  cacheBeatMilliseconds: 500,
+  cacheSilenceMilliseconds: 3_000,
+  /** Attempts that fail until those who wait ask for themselves. */
+  cacheTakeovers: 2,
+  /** How often one who waits may find that what came is not for it, as with headers of its own in `Vary`. */
+  cacheTurns: 8,
+  /** Names in lists of the cache policy. */
+  cacheHeaders: 16,
+  cacheQueryNames: 64,
+  cacheTags: 32,
+  cacheTagCharacters: 256,
+  /** Purges that are told apart; of older ones only that everything before them is stale. Each isolate holds them. */
+  cachePurges: 1_000,
+  /** Addresses and tags of one purge: each is a statement of one transaction. */
+  cachePurgeItems: 100,
+
+  /** How long an idempotency key stands for its response, where the route says nothing, and at most. */
+  idempotencyMilliseconds: 24 * 3_600_000,
+  idempotencyLongestMilliseconds: 30 * 24 * 3_600_000,
+  /** How long a request holds its key without a sign of life. */
+  idempotencyLockMilliseconds: 30_000,
+  /** After which one that met a request under way is told to ask again, at most. */
+  idempotencyRetryMilliseconds: 1_000,
+  /** The draft says nothing; a UUID has 36. */
+  idempotencyKeyCharacters: 255,
+  /** Body of a request whose key is checked: it is read whole for its fingerprint. */
+  idempotencyRequestBytes: 8 * 1024 * 1024,
+  /** Body of a response in a row (which takes 2 MB), and in R2. */
+  idempotencyRowBytes: 1024 * 1024,
+  idempotencyBodyBytes: 8 * 1024 * 1024,
+  /** Objects that keep keys. Another number would forget them all. */
+  idempotencyShards: 64,
+  /** How often an object removes what has expired, and how many rows at a time. */
+  idempotencySweepMilliseconds: 3_600_000,
+  idempotencySweepRows: 1_000,
+
   /** A cron: five fields of lists; nobody writes more than a few dozen characters. */
   cronCharacters: 256,
   /** A tick that fires later than this was missed. An alarm may be a minute late. */

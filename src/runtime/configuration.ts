@@ -47,10 +47,16 @@ export interface Configuration {
   /** By the hash of the key. */
   readonly keys: ReadonlyMap<string, KeyRow>;
   readonly connections: ReadonlyMap<string, ConnectionRow>;
+  /** By what was purged of the cache, the revision that did it. */
+  readonly purges: ReadonlyMap<string, number>;
 }
 
 let current: Configuration | undefined;
 let checkedAt = 0;
+let confirmedAt = 0;
+
+/** When it was last known that nothing is newer than what is in memory, in unix milliseconds. */
+export const configurationConfirmedAt = (): number => confirmedAt;
 
 /** The configuration in memory, or a promise of it in an isolate that has none yet. */
 export function currentConfiguration(env: Env): Configuration | Promise<Configuration> {
@@ -77,8 +83,10 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
     sources: new Map(stored.sources.map((source) => [source.name, source])),
     keys: new Map(stored.keys.map((key) => [key.hash, key])),
     connections: new Map(stored.connections.map((connection) => [connection.name, connection])),
+    purges: new Map(stored.purges.map((purge) => [purge.scope, purge.revision])),
   };
   checkedAt = startedAt;
+  confirmedAt = Math.max(confirmedAt, startedAt);
   // A slower reload must not put back what a faster one has replaced.
   if (current === undefined || current.revision < loaded.revision) current = loaded;
   return current;
@@ -127,7 +135,9 @@ export async function checkConfiguration(env: Env, ageMilliseconds: number): Pro
   if (current === undefined) return reloadConfiguration(env);
   if (now - checkedAt < ageMilliseconds) return current;
   checkedAt = now;
-  return (await loadRevision(env.DB)) > current.revision ? reloadConfiguration(env) : current;
+  if ((await loadRevision(env.DB)) > current.revision) return reloadConfiguration(env);
+  confirmedAt = Math.max(confirmedAt, now);
+  return current;
 }
 
 /** Looks for a newer configuration after the response, when it is time to. */

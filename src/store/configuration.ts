@@ -5,7 +5,7 @@ import { selectActiveChains, type ChainVersion } from './chains.ts';
 import { connect, type Database } from './database.ts';
 import type { ConnectionRow } from './connections.ts';
 import type { KeyRow } from './keys.ts';
-import { apiKeys, configuration, connections, routes, sources, upstreams } from './schema.ts';
+import { apiKeys, cachePurges, configuration, connections, routes, sources, upstreams } from './schema.ts';
 import type { RouteRow, UpstreamRow } from './routes.ts';
 import type { SourceRow } from './sources.ts';
 
@@ -31,6 +31,7 @@ export interface StoredConfiguration {
   readonly connections: readonly ConnectionRow[];
   /** Expired ones too: they expire while an isolate holds them. */
   readonly keys: readonly KeyRow[];
+  readonly purges: readonly { readonly scope: string; readonly revision: number }[];
 }
 
 const selectRevision = (database: Database) =>
@@ -44,8 +45,8 @@ export async function loadRevision(db: D1Database): Promise<number> {
 /** One batch, hence one consistent state. */
 export async function loadConfiguration(db: D1Database): Promise<StoredConfiguration> {
   const database = connect(db);
-  const [revisions, chains, canaries, routeRows, upstreamRows, sourceRows, connectionRows, keys] = await database.batch(
-    [
+  const [revisions, chains, canaries, routeRows, upstreamRows, sourceRows, connectionRows, keys, purges] =
+    await database.batch([
       selectRevision(database),
       selectActiveChains(database),
       selectActiveCanaries(database),
@@ -54,8 +55,8 @@ export async function loadConfiguration(db: D1Database): Promise<StoredConfigura
       database.select().from(sources),
       database.select().from(connections),
       database.select().from(apiKeys),
-    ],
-  );
+      database.select().from(cachePurges),
+    ]);
   return {
     revision: revisions[0]?.revision ?? 0,
     chains,
@@ -65,5 +66,6 @@ export async function loadConfiguration(db: D1Database): Promise<StoredConfigura
     sources: sourceRows,
     connections: connectionRows,
     keys,
+    purges,
   };
 }

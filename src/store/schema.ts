@@ -261,6 +261,13 @@ export const configuration = sqliteTable('configuration', {
   revision: integer().notNull(),
 });
 
+/** What was purged of the cache: responses that were asked for under an earlier revision are stale. */
+export const cachePurges = sqliteTable('cache_purges', {
+  /** `*`, `target:<route:name>`, `url:<origin and path>` or `tag:<tag>`. */
+  scope: text().primaryKey(),
+  revision: integer().notNull(),
+});
+
 /** Append-only. `detail` never holds a secret. */
 export const auditLog = sqliteTable('audit_log', {
   id: integer().primaryKey({ autoIncrement: true }),

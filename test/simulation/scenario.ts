@@ -138,6 +138,7 @@ class Scenario {
       upstreams: new Map(),
       sources: new Map(),
       keys: new Map(),
+      purges: new Map(),
       connections: new Map([['provider', connection]]),
     };
   }

@@ -222,7 +222,7 @@ export async function addCustomer(uid: string, endpoint: string, eventType: stri
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
   const tables =
-    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys configuration audit_log ' +
+    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys cache_purges configuration audit_log ' +
     'event_types applications webhook_endpoints';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }

@@ -12,6 +12,7 @@ const bodies: Record<string, unknown> = {
   saveSource: { scheme: 'github', secret: 'a-secret-of-github' },
   saveConnection: { connector: 'crm', settings: { url: 'https://crm.test' }, secrets: { token: 'crm-1' } },
   addKey: { name: 'CI' },
+  purgeCache: { tags: ['orders'] },
   retryRun: { version: 'newest' },
   replayRun: { input: {} },
   actOnRuns: { action: 'cancel', chain: 'orders', status: 'running' },

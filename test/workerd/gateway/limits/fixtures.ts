@@ -68,6 +68,7 @@ export function exchangeOf({
       sources: new Map(),
       keys: new Map(),
       connections: new Map(),
+      purges: new Map(),
       routes: new Map(),
       upstreams: new Map(),
     },
