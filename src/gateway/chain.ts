@@ -13,16 +13,15 @@ import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import { acceptAndWait, acceptRuns } from '../runtime/accept.ts';
 import { startFailureChain } from '../runtime/calls.ts';
-import { versionFor } from '../runtime/configuration.ts';
+import type { ActiveVersion } from '../runtime/configuration.ts';
 import { hostOf } from '../runtime/host.ts';
 import { runInline } from '../runtime/inline.ts';
 import { recordInline } from '../runtime/recorder.ts';
 import type { RunAnswer } from '../runtime/answers.ts';
 
-export async function answerChain(exchange: Exchange, { chain: active, trigger }: ChainTarget): Promise<Response> {
+export async function answerChain(exchange: Exchange, asked: Asked): Promise<Response> {
   const { request, method, headers, params, receivedAt, env, ctx } = exchange;
-  const chain = versionFor(active, undefined);
-  exchange.version = String(chain.version);
+  const { chain, trigger } = asked;
   const body = await readBody(method, request);
   if (!body.ok) return problemResponse(body.fault);
   const event = httpEvent(request, params, body.value, receivedAt);
@@ -34,12 +33,17 @@ export async function answerChain(exchange: Exchange, { chain: active, trigger }
   }
   const prefer = preferenceOf(headers.get('prefer'));
   return chain.plan.mode === 'inline' && !prefer.async
-    ? inline(env, ctx, { chain, trigger }, event, input)
-    : durable(request, env, { chain, trigger }, event, input, prefer);
+    ? inline(env, ctx, asked, event, input)
+    : durable(request, env, asked, event, input, prefer);
 }
 
 /** The trigger that was asked, and the version that answers. */
-type Asked = Pick<ChainTarget, 'chain' | 'trigger'>;
+interface Asked {
+  readonly chain: ActiveVersion;
+  readonly trigger: ChainTarget['trigger'];
+  /** Two requests with the same one are one durable run. */
+  readonly dedupeKey: string | undefined;
+}
 
 async function inline(
   env: Env,
@@ -119,15 +123,23 @@ function preferenceOf(header: string | null): Preference {
 async function durable(
   request: Request,
   env: Env,
-  { chain, trigger }: Asked,
+  { chain, trigger, dedupeKey }: Asked,
   event: TriggerEvent,
   input: unknown,
   prefer: Preference,
 ): Promise<Response> {
-  const run = { chain: chain.name, version: chain.version, trigger: trigger.name, event, input, colo: coloOf(request) };
+  const run = {
+    chain: chain.name,
+    version: chain.version,
+    trigger: trigger.name,
+    event,
+    input,
+    colo: coloOf(request),
+    ...(dedupeKey !== undefined && { dedupeKey }),
+  };
   const waits = !prefer.async && (trigger.respond === 'result' || prefer.waitSeconds !== undefined);
   if (!waits) {
-    const [acceptance] = await acceptRuns(env, undefined, [run]);
+    const [acceptance] = await acceptRuns(env, dedupeKey, [run]);
     return acceptedResponse(request, acceptance?.id ?? '');
   }
   const waitMilliseconds = Math.min((prefer.waitSeconds ?? Infinity) * 1000, LIMITS.resultWaitMilliseconds);

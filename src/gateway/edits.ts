@@ -2,7 +2,7 @@
 
 import { parseJson, readBytes } from './body.ts';
 import { headersOf, queryOf } from './event.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Identity } from './exchange.ts';
 import type { Outgoing } from './proxy/forward.ts';
 import { fault, FaultError, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -12,35 +12,51 @@ import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 
 type Scope = Record<string, unknown>;
 
+/** A request on its way through a route. */
+export interface Around {
+  readonly exchange: Exchange;
+  readonly route: RoutePlan;
+  readonly version: VersionPlan;
+  readonly identity: Identity | undefined;
+}
+
 /** What expressions of a route read; read only where one asks for it. */
-export const scopeOf = (
-  { method, path, params, url, headers }: Exchange,
-  route: RoutePlan,
-  version: VersionPlan,
-): Scope => ({
-  request: {
-    method,
-    path,
-    params,
-    get query() {
-      return queryOf(url);
-    },
-    get headers() {
-      return headersOf(headers);
-    },
-  },
+export const scopeOf = ({ exchange, route, version, identity }: Around): Scope => ({
+  request: requestOf(exchange),
+  identity: identityOf(identity),
   route: { name: route.name, version: version.name },
+});
+
+/** Who asks, without what the gateway knows of the key. */
+export const identityOf = (identity: Identity | undefined): Scope | undefined =>
+  identity && {
+    kind: identity.kind,
+    id: identity.id,
+    tenant: identity.tenant,
+    scopes: identity.scopes,
+    claims: identity.claims,
+  };
+
+const requestOf = ({ method, path, params, url, headers }: Exchange): Scope => ({
+  method,
+  path,
+  params,
+  get query() {
+    return queryOf(url);
+  },
+  get headers() {
+    return headersOf(headers);
+  },
 });
 
 export async function editedRequest(
   edits: RequestEdits,
-  exchange: Exchange,
-  route: RoutePlan,
-  version: VersionPlan,
+  around: Around,
   values: readonly string[],
 ): Promise<Result<Outgoing>> {
+  const { exchange, route } = around;
   const { url, path, request } = exchange;
-  const scope = scopeOf(exchange, route, version);
+  const scope = scopeOf(around);
   const start = url.indexOf('?');
   const query = start === -1 ? '' : url.slice(start);
   let headers: Headers | undefined;
@@ -99,17 +115,11 @@ async function editHeaders({ set, remove }: HeaderEdits, scope: Scope, headers: 
   }
 }
 
-export async function editedResponse(
-  edits: ResponseEdits,
-  exchange: Exchange,
-  route: RoutePlan,
-  version: VersionPlan,
-  reply: Response,
-): Promise<Response> {
+export async function editedResponse(edits: ResponseEdits, around: Around, reply: Response): Promise<Response> {
   if (reply.webSocket) return reply;
   const headers = new Headers(reply.headers);
   const { status } = reply;
-  const scope: Scope = scopeOf(exchange, route, version);
+  const scope = scopeOf(around);
   scope['response'] = { status, headers: Object.fromEntries(headers) };
   let body: BodyInit | null = reply.body;
   if (edits.body !== undefined && body !== null) {

@@ -1,14 +1,18 @@
 /**
- * The front of everything that is the owner's: match → preflight → authenticate → target → headers. A stage
+ * The front of everything that is the owner's: match → preflight → authenticate → limit → idempotency → cache → target. A stage
  * that can answer from memory does so at once, so that a request leaves the isolate only for its work.
  */
 
 import { authenticate } from './authenticate.ts';
 import { answerChain } from './chain.ts';
+import { throughCache } from './cache/stage.ts';
 import { allowCaller, preflight } from './cors.ts';
 import { hostnameOf } from './event.ts';
 import type { Exchange, Identity } from './exchange.ts';
-import { answerRoute } from './route.ts';
+import { withIdempotency, type Work } from './idempotency/stage.ts';
+import { admit, type Admission } from './limits/admit.ts';
+import { releaseAtEnd } from './limits/release.ts';
+import { answerRoute, versionOf } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
 import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
@@ -18,6 +22,7 @@ import {
   checkConfiguration,
   checkInBackground,
   currentConfiguration,
+  versionFor,
   type Configuration,
 } from '../runtime/configuration.ts';
 import type { KeyRow } from '../store/configuration.ts';
@@ -98,11 +103,11 @@ async function counted(exchange: Exchange, match: Match<Target>): Promise<Respon
   let caller = '';
   let response: Response;
   try {
-    const admitted = admit(exchange, match.target);
-    const identity = admitted instanceof Promise ? await admitted : admitted;
+    const identifying = identify(exchange, match.target);
+    const identity = identifying instanceof Promise ? await identifying : identifying;
     if (identity.ok) {
       caller = identity.value === undefined ? '' : callerOf(identity.value);
-      response = await work(exchange, match);
+      response = await limited(exchange, match, identity.value);
     } else response = problemResponse(identity.fault);
   } catch (thrown) {
     response = failed(thrown);
@@ -120,7 +125,7 @@ function failed(thrown: unknown): Response {
 /** Who asks, for the figures: subjects of tokens are too many to be told apart. */
 const callerOf = ({ id }: Identity): string => id.split('|', 1)[0] ?? id;
 
-function admit(
+function identify(
   exchange: Exchange,
   { name, policies }: Target,
 ): Result<Identity | undefined> | Promise<Result<Identity | undefined>> {
@@ -141,11 +146,87 @@ const identified = (checked: Result<KeyRow>): Result<Identity> =>
       })
     : checked;
 
-function work(exchange: Exchange, { target, values }: Match<Target>): Response | Promise<Response> {
-  if (target.kind === 'route') return answerRoute(exchange, target, values);
+function limited(
+  exchange: Exchange,
+  match: Match<Target>,
+  identity: Identity | undefined,
+): Response | Promise<Response> {
+  const { limits } = match.target.policies;
+  if (limits === undefined) return work(exchange, match, identity);
+  const admission = admit(limits, exchange, identity);
+  return admission instanceof Promise
+    ? admission.then((late) => admitted(late, exchange, match, identity))
+    : admitted(admission, exchange, match, identity);
+}
+
+async function admitted(
+  admission: Admission,
+  exchange: Exchange,
+  match: Match<Target>,
+  identity: Identity | undefined,
+): Promise<Response> {
+  if (!admission.ok) return withHeaders(problemResponse(admission.fault), admission.headers);
+  const { headers = [], release } = admission;
+  try {
+    const response = withHeaders(await work(exchange, match, identity), headers);
+    return release === undefined ? response : releaseAtEnd(response, release, exchange.ctx);
+  } catch (thrown) {
+    release?.();
+    throw thrown;
+  }
+}
+
+/** Idempotency, then cache, then the target; each may hand on a request of its own. */
+async function work(
+  exchange: Exchange,
+  { target, values }: Match<Target>,
+  identity: Identity | undefined,
+): Promise<Response> {
+  const { idempotency, cache } = target.policies;
+  const reach = targetOf(exchange, target, values, identity);
+  if (reach instanceof Response) return reach;
+  const through: Work = async (request, dedupeKey) => {
+    const inner = within(exchange, request);
+    if (cache === undefined) return reach(inner, dedupeKey);
+    return throughCache(cache, inner, identity, async (asked) => reach(within(inner, asked), dedupeKey));
+  };
+  return idempotency === undefined
+    ? through(exchange.request, undefined)
+    : withIdempotency(idempotency, exchange, identity, through);
+}
+
+type Reach = (exchange: Exchange, dedupeKey: string | undefined) => Response | Promise<Response>;
+
+/** What answers. Its version is chosen here, since responses of two versions are never one in the cache. */
+function targetOf(
+  exchange: Exchange,
+  target: Target,
+  values: readonly string[],
+  identity: Identity | undefined,
+): Reach | Response {
+  if (target.kind === 'route') {
+    const version = versionOf(target, exchange);
+    if (!version.ok) return problemResponse(version.fault);
+    exchange.version = version.value.name ?? '';
+    return (inner) => answerRoute(inner, target, version.value, values, identity);
+  }
   // What a preflight matched is the method that it asks for.
   if (exchange.method === 'OPTIONS') {
     return refusal(fault('request.method', `${exchange.path} takes ${target.trigger.method}.`));
   }
-  return answerChain(exchange, target);
+  const version = versionFor(target.chain, undefined);
+  exchange.version = String(version.version);
+  return (inner, dedupeKey) => answerChain(inner, { chain: version, trigger: target.trigger, dedupeKey });
+}
+
+const within = (exchange: Exchange, request: Request): Exchange =>
+  request === exchange.request
+    ? exchange
+    : { ...exchange, request, url: request.url, headers: request.headers, method: request.method };
+
+function withHeaders(response: Response, headers: readonly (readonly [string, string])[]): Response {
+  if (headers.length === 0 || response.webSocket) return response;
+  const made = new Response(response.body, response);
+  for (const [name, value] of headers) made.headers.set(name, value);
+  return made;
 }

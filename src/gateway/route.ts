@@ -1,41 +1,66 @@
 /** HTTP → route: choose the version, edit the request, pass it on, edit the reply. Bodies pass as streams. */
 
-import { editedRequest, editedResponse, scopeOf } from './edits.ts';
-import type { Exchange } from './exchange.ts';
+import { editedRequest, editedResponse, scopeOf, type Around } from './edits.ts';
+import type { Exchange, Identity } from './exchange.ts';
 import { forward, type Outgoing } from './proxy/forward.ts';
 import type { RouteTarget } from './tables.ts';
-import { fail, fault, ok, problemResponse, type Result } from '../core/errors.ts';
+import { fail, fault, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { isPlainPath } from '../core/route/path.ts';
 import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 
 /** @param values of the parameters of the path, as received */
 export async function answerRoute(
-  exchange: Exchange,
+  given: Exchange,
   { route, version: choice }: RouteTarget,
+  version: VersionPlan,
   values: readonly string[],
+  identity: Identity | undefined,
 ): Promise<Response> {
-  const chosen = 'by' in choice ? versionOf(choice, exchange) : ok(choice);
-  if (!chosen.ok) return problemResponse(chosen.fault);
-  const version = chosen.value;
-  exchange.version = version.name ?? '';
-  const refused = refusalOf(exchange, route, version);
+  const refused = refusalOf(given, route, version);
   if (refused !== undefined) return noticed(version, refused);
-  const pool = exchange.configuration.upstreams.get(version.upstream);
+  const pool = given.configuration.upstreams.get(version.upstream);
   if (pool === undefined) {
     return problemResponse(fault('upstream.not-found', `There is no upstream named ${version.upstream}.`));
   }
-  const { request } = version;
-  const editing = request === undefined ? plain(exchange) : editedRequest(request, exchange, route, version, values);
+  const { exchange, isOver } = withBodyLimit(given, route.bodyLimitBytes);
+  const around: Around = { exchange, route, version, identity };
+  const { request, response } = version;
+  const editing = request === undefined ? plain(exchange) : editedRequest(request, around, values);
   const outgoing = editing instanceof Promise ? await editing : editing;
   if (!outgoing.ok) return problemResponse(outgoing.fault);
   const { timeoutMilliseconds: headersTimeoutMilliseconds, compress } = route;
   const credentials = route.policies.auth === 'key' ? keyHeaders(exchange) : [];
-  const scope = () => scopeOf(exchange, route, version);
-  const options = { headersTimeoutMilliseconds, compress, credentials, scope };
+  const scope = () => scopeOf(around);
+  const options = { headersTimeoutMilliseconds, compress, credentials, identity, scope };
   const reply = await forward(pool, exchange, outgoing.value, options);
-  const answer =
-    version.response === undefined ? reply : await editedResponse(version.response, exchange, route, version, reply);
-  return noticed(version, answer);
+  if (isOver()) return problemResponse(tooLarge(route.bodyLimitBytes));
+  const answer = noticed(version, response === undefined ? reply : await editedResponse(response, around, reply));
+  // What is behind one address depends on the header.
+  return 'by' in choice && choice.by === 'header' ? varying(answer, choice.name) : answer;
+}
+
+const tooLarge = (limitBytes: number | undefined): Fault =>
+  fault('request.too-large', `The body may have up to ${limitBytes} bytes.`);
+
+/** A body that tells its length is refused before; of another, what passes is counted. */
+function withBodyLimit(
+  exchange: Exchange,
+  limitBytes: number | undefined,
+): { readonly exchange: Exchange; readonly isOver: () => boolean } {
+  const { request, headers } = exchange;
+  if (limitBytes === undefined || headers.has('content-length') || request.body === null) {
+    return { exchange, isOver: () => false };
+  }
+  let passed = 0;
+  const counter = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      passed += chunk.byteLength;
+      if (passed > limitBytes) controller.error(new Error('the body is too large'));
+      else controller.enqueue(chunk);
+    },
+  });
+  const counted = new Request(request, { body: request.body.pipeThrough(counter) });
+  return { exchange: { ...exchange, request: counted }, isOver: () => passed > limitBytes };
 }
 
 /** Those that the key came in. Another `Authorization` beside `X-API-Key` is meant for the upstream. */
@@ -56,15 +81,15 @@ function refusalOf({ path, headers, receivedAt }: Exchange, route: RoutePlan, ve
   }
   const { bodyLimitBytes } = route;
   if (bodyLimitBytes !== undefined && Number(headers.get('content-length') ?? 0) > bodyLimitBytes) {
-    return problemResponse(fault('request.too-large', `The body may have up to ${bodyLimitBytes} bytes.`));
+    return problemResponse(tooLarge(bodyLimitBytes));
   }
   return undefined;
 }
 
-function versionOf(
-  { by, name, byDefault, versions }: Extract<RouteTarget['version'], { by: unknown }>,
-  { headers, url }: Exchange,
-): Result<VersionPlan> {
+/** Fault `version.unknown`. */
+export function versionOf({ version: choice }: RouteTarget, { headers, url }: Exchange): Result<VersionPlan> {
+  if (!('by' in choice)) return ok(choice);
+  const { by, name, byDefault, versions } = choice;
   const query = url.indexOf('?');
   const given =
     by === 'header' ? headers.get(name) : query === -1 ? null : new URLSearchParams(url.slice(query)).get(name);
@@ -79,5 +104,12 @@ function noticed({ notices }: VersionPlan, response: Response): Response {
   if (notices.length === 0 || response.webSocket) return response;
   const told = new Response(response.body, response);
   for (const [name, value] of notices) told.headers.append(name, value);
+  return told;
+}
+
+function varying(response: Response, name: string): Response {
+  if (response.webSocket) return response;
+  const told = new Response(response.body, response);
+  told.headers.append('vary', name);
   return told;
 }
