@@ -38,8 +38,8 @@ export interface StoredEvent extends Delivery {
 }
 
 export interface EventFilter {
-  /** `duplicate`: came more than once. */
-  readonly status?: EventStatus | 'duplicate';
+  /** `duplicate`: came more than once; `pending`: its runs are not started yet. */
+  readonly status?: EventStatus | 'duplicate' | 'pending';
   readonly type?: string;
   /** A part of the body. */
   readonly query?: string;
@@ -251,8 +251,7 @@ export class InboxStore {
       looked++;
       last = Number(row['sequence']);
       const summary = summaryOf(row);
-      const isWanted =
-        status === undefined || (status === 'duplicate' ? summary.duplicates > 0 : summary.status === status);
+      const isWanted = status === undefined || hasStatus(summary, status);
       if (isWanted && row['matches'] === 1 && (type === undefined || summary.type === type)) found.push(summary);
     }
     return [found, undefined];
@@ -293,6 +292,11 @@ export class InboxStore {
     const at = this.#sql.exec('select received_at from events order by sequence limit 1').toArray()[0]?.['received_at'];
     return at === undefined ? undefined : Number(at);
   }
+}
+
+function hasStatus({ status, duplicates, pending }: EventSummary, wanted: NonNullable<EventFilter['status']>): boolean {
+  if (wanted === 'duplicate') return duplicates > 0;
+  return wanted === 'pending' ? pending : status === wanted;
 }
 
 const textOrNull = (value: SqlStorageValue | undefined): string | null => (typeof value === 'string' ? value : null);
