@@ -31,7 +31,7 @@ function delivery(url: string): Pick<LoadOptions, 'url' | 'method' | 'headers'> 
   return { url, method: 'POST', headers, body };
 }
 
-function* deliveries(url: string): Generator<Buffer, never> {
+function* deliveries(url: string): Generator<Buffer, undefined> {
   const make = (): Buffer[] => Array.from({ length: AHEAD }, () => bytesOf(delivery(url)));
   for (let made = make(); ; made = make()) yield* made;
 }

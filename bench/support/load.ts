@@ -7,8 +7,8 @@ export interface LoadOptions {
   readonly method: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Where no two requests are the same: whole texts that {@link bytesOf} made, each of which is sent once. */
-  readonly requests?: Iterator<Buffer>;
+  /** Where no two requests are the same: whole texts that {@link bytesOf} made, each of which is sent once. It ends with the last. */
+  readonly requests?: Iterator<Buffer, undefined>;
   readonly connections: number;
   readonly milliseconds: number;
 }
@@ -24,7 +24,7 @@ export interface LoadResult {
 export async function load(options: LoadOptions): Promise<LoadResult> {
   const url = new URL(options.url);
   const same = options.requests === undefined ? bytesOf(options) : undefined;
-  const next = (): Buffer => same ?? taken(options.requests?.next());
+  const next = (): Buffer | undefined => same ?? options.requests?.next().value;
   const latencies: number[] = [];
   const startedAt = performance.now();
   const until = startedAt + options.milliseconds;
@@ -40,11 +40,6 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   };
 }
 
-function taken(result: IteratorResult<Buffer> | undefined): Buffer {
-  if (result === undefined || result.done === true) throw new Error('There are not enough requests made.');
-  return result.value;
-}
-
 /** A request as it goes over the wire. */
 export function bytesOf(request: Pick<LoadOptions, 'url' | 'method' | 'headers' | 'body'>): Buffer {
   const url = new URL(request.url);
@@ -55,16 +50,20 @@ export function bytesOf(request: Pick<LoadOptions, 'url' | 'method' | 'headers' 
   return Buffer.from(head + body);
 }
 
-function connection(url: URL, next: () => Buffer, until: number, latencies: number[]): Promise<void> {
+function connection(url: URL, next: () => Buffer | undefined, until: number, latencies: number[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket: Socket = connect(Number(url.port), url.hostname);
     socket.setNoDelay(true);
     let received = '';
     let sentAt = 0;
     const send = (): void => {
-      const request = next();
+      const request = performance.now() < until ? next() : undefined;
       sentAt = performance.now();
-      socket.write(request);
+      if (request !== undefined) socket.write(request);
+      else {
+        socket.destroy();
+        resolve();
+      }
     };
     socket.setEncoding('latin1');
     socket.on('connect', send);
@@ -78,14 +77,9 @@ function connection(url: URL, next: () => Buffer, until: number, latencies: numb
         reject(new Error(`answered: ${received.slice(0, 300)}`));
         return;
       }
-      const now = performance.now();
-      latencies.push(now - sentAt);
+      latencies.push(performance.now() - sentAt);
       received = '';
-      if (now < until) send();
-      else {
-        socket.destroy();
-        resolve();
-      }
+      send();
     });
   });
 }

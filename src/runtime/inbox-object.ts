@@ -21,7 +21,7 @@ import {
   type StoredEvent,
 } from './inbox-store.ts';
 import { Turns } from './turns.ts';
-import { sequenceAt, type EventContent, type EventSummary } from '../core/inbox/event.ts';
+import { sequenceAt, type EventContent, type EventRun, type EventSummary } from '../core/inbox/event.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 
@@ -137,9 +137,10 @@ export class InboxObject extends DurableObject<Env> {
     return { summary, content: blob === null ? content : { ...content, body: await this.#fetchBody(blob) } };
   }
 
-  /** Runs that were started by replay, and errors that they have mended. */
-  note(settled: readonly Settled[]): void {
-    for (const { sequence, state, outcome } of settled) this.#store.settle(sequence, state, outcome);
+  /** Runs of events that were started by hand. */
+  note(started: readonly { readonly sequence: number; readonly runs: readonly EventRun[] }[]): void {
+    this.#writeSettled();
+    for (const { sequence, runs } of started) this.#store.note(sequence, runs);
   }
 
   /** Streams events from a cursor on; 429 where too many listen. */
@@ -152,8 +153,8 @@ export class InboxObject extends DurableObject<Env> {
   async sweep(): Promise<void> {
     this.#writeGathered();
     void this.#pump.run();
-    await this.#prune();
     if (!this.#pump.isIdle) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
+    await this.#prune();
   }
 
   override async alarm(): Promise<void> {

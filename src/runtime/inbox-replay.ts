@@ -3,7 +3,7 @@
 import { acceptEach, type RunRequest } from './accept.ts';
 import { checkConfiguration } from './configuration.ts';
 import { inboxOf, readEvent } from './inbox.ts';
-import { runKeyOf, type Settled } from './inbox-pump.ts';
+import { runKeyOf } from './inbox-pump.ts';
 import { hookTargets, passes, requestFor, wantsType, type HookTarget } from './inbox-targets.ts';
 import { readRun } from './runs.ts';
 import type { ShownEvent } from './inbox-object.ts';
@@ -42,8 +42,7 @@ export async function replayEvent(
   }
   const key = `${runKeyOf(source, summary.sequence)}:replay:${idempotencyKey ?? toHex(randomBytes(16))}`;
   const { runs, fault } = await start(env, chosen, shown.value, () => key);
-  if (runs.length > 0)
-    await inboxOf(env, source).note([{ sequence: summary.sequence, state: 'accepted', outcome: { runs, errors: [] } }]);
+  if (runs.length > 0) await inboxOf(env, source).note([{ sequence: summary.sequence, runs }]);
   return fault === undefined || runs.length > 0 ? ok(runs) : { ok: false, fault };
 }
 
@@ -108,16 +107,16 @@ export async function recoverEvents(env: Env, source: string, request: RecoverRe
   const page = await inboxOf(env, source).list({ after, limit, ...(before === undefined ? {} : { before }) });
   const targets = await targetsOf(env, source);
   const items: { id: string; runs: readonly EventRun[]; error: string | undefined }[] = [];
-  const settled: Settled[] = [];
+  const started: { sequence: number; runs: readonly EventRun[] }[] = [];
   for (const summary of page.items) {
     const recovered =
       summary.pending || summary.status === 'rejected' ? undefined : await recover(env, source, targets, summary);
     if (recovered === undefined) continue;
     const { runs, fault } = recovered;
-    if (runs.length > 0) settled.push({ sequence: summary.sequence, state: 'accepted', outcome: { runs, errors: [] } });
+    if (runs.length > 0) started.push({ sequence: summary.sequence, runs });
     items.push({ id: eventId(summary.sequence), runs, error: fault?.message });
   }
-  if (settled.length > 0) await inboxOf(env, source).note(settled);
+  if (started.length > 0) await inboxOf(env, source).note(started);
   return { looked: page.items.length, items, next: page.next };
 }
 

@@ -38,8 +38,8 @@ export interface StoredEvent extends Delivery {
 }
 
 export interface EventFilter {
-  /** `duplicate`: came more than once. */
-  readonly status?: EventStatus | 'duplicate';
+  /** `duplicate`: came more than once; `pending`: its runs are not started yet. */
+  readonly status?: EventStatus | 'duplicate' | 'pending';
   readonly type?: string;
   /** A part of the body. */
   readonly query?: string;
@@ -188,19 +188,30 @@ export class InboxStore {
     return events;
   }
 
-  /** Adds to what became of an event before; the errors are those of the last time. */
+  /** Notes what became of an event; runs that it had before, by replay, stay. The errors are those of the last time. */
   settle(sequence: number, state: State, { runs, errors }: EventOutcome): void {
-    const before = runs.length === 0 ? [] : this.#runsOf(sequence);
-    const known = new Set(before.map(({ run }) => run));
-    const all = [...before, ...runs.filter(({ run }) => !known.has(run))].slice(-LIMITS.runsPerEvent);
-    const text = all.length + errors.length === 0 ? null : JSON.stringify({ runs: all, errors });
-    const place = STATES.indexOf(state);
-    this.#sql.exec('update events set state = ?, outcome = ? where sequence = ?', place, text, sequence);
+    const before = runs.length === 0 ? NOTHING : this.#outcomeOf(sequence);
+    this.#write(sequence, STATES.indexOf(state), { runs: joined(before.runs, runs), errors });
   }
 
-  #runsOf(sequence: number): readonly EventRun[] {
+  /** Adds runs that were started by hand: they mend the errors of their triggers. An event that is pending stays so. */
+  note(sequence: number, runs: readonly EventRun[]): void {
+    const before = this.#outcomeOf(sequence);
+    const errors = before.errors.filter(
+      (error) => !runs.some((run) => run.chain === error.chain && run.trigger === error.trigger),
+    );
+    const state = STATES.indexOf(errors.length > 0 ? 'failed' : 'accepted');
+    this.#write(sequence, state, { runs: joined(before.runs, runs), errors }, 'case state when 0 then 0 else ? end');
+  }
+
+  #write(sequence: number, state: number, outcome: EventOutcome, stateOf = '?'): void {
+    const text = outcome.runs.length + outcome.errors.length === 0 ? null : JSON.stringify(outcome);
+    this.#sql.exec(`update events set state = ${stateOf}, outcome = ? where sequence = ?`, state, text, sequence);
+  }
+
+  #outcomeOf(sequence: number): EventOutcome {
     const [row] = this.#sql.exec('select outcome from events where sequence = ?', sequence).toArray();
-    return row === undefined ? [] : outcomeOf(row).runs;
+    return row === undefined ? NOTHING : outcomeOf(row);
   }
 
   /** An event, verified or refused, as a list shows it, and its content. */
@@ -251,8 +262,7 @@ export class InboxStore {
       looked++;
       last = Number(row['sequence']);
       const summary = summaryOf(row);
-      const isWanted =
-        status === undefined || (status === 'duplicate' ? summary.duplicates > 0 : summary.status === status);
+      const isWanted = status === undefined || hasStatus(summary, status);
       if (isWanted && row['matches'] === 1 && (type === undefined || summary.type === type)) found.push(summary);
     }
     return [found, undefined];
@@ -294,6 +304,15 @@ export class InboxStore {
     return at === undefined ? undefined : Number(at);
   }
 }
+
+function hasStatus({ status, duplicates, pending }: EventSummary, wanted: NonNullable<EventFilter['status']>): boolean {
+  if (wanted === 'duplicate') return duplicates > 0;
+  return wanted === 'pending' ? pending : status === wanted;
+}
+
+/** Each run once, the newest of them. */
+const joined = (before: readonly EventRun[], runs: readonly EventRun[]): readonly EventRun[] =>
+  [...before, ...runs.filter(({ run }) => !before.some((known) => known.run === run))].slice(-LIMITS.runsPerEvent);
 
 const textOrNull = (value: SqlStorageValue | undefined): string | null => (typeof value === 'string' ? value : null);
 

@@ -84,7 +84,10 @@ const streamed = v.strictObject({
 
 const list = v.strictObject({
   status: v.optional(
-    v.pipe(v.picklist([...EVENT_STATUSES, 'duplicate']), v.description('`duplicate`: came more than once.')),
+    v.pipe(
+      v.picklist([...EVENT_STATUSES, 'duplicate', 'pending']),
+      v.description('`duplicate`: came more than once; `pending`: its runs are not started yet.'),
+    ),
   ),
   type: v.optional(v.string()),
   query: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(256), v.description('A part of the body.'))),

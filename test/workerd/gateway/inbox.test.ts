@@ -316,6 +316,18 @@ describe('a replay', () => {
     expect((await replay('a b')).status).toBe(400);
   });
 
+  it('to one chain leaves the failure of another as it is, until that is mended', async () => {
+    const broken = await made({ triggers: hook({ filter: '{{ trigger.body.absent > 1 }}' }) });
+    const whole = await made({ triggers: hook() });
+    const sent = await send({});
+    await outcome(sent);
+    const replay = (chain: string) => manage(`POST /sources/${source}/events/${event(sent)}/replay`, { chain });
+    await replay(whole.name);
+    expect(await outcome(sent)).toMatchObject({ status: 'failed', errors: [{ chain: broken.name }] });
+    await replay(broken.name);
+    expect(await outcome(sent)).toMatchObject({ status: 'accepted', errors: [], runs: [{}, {}, {}] });
+  });
+
   it('of nothing, or to nobody, is refused', async () => {
     const sent = await send({});
     await outcome(sent);

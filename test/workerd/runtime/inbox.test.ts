@@ -5,6 +5,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { answerOf, codeOf, manage, publish, runsOf, type Called } from '../gateway/fixtures.ts';
 import { deliver, eventsOf, runsOfEvent, SECRET, settled, type Delivery } from '../gateway/hook-fixtures.ts';
+import { sequenceOf } from '../../../src/core/inbox/event.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { inboxOf, sweepInboxes } from '../../../src/runtime/inbox.ts';
 import { InboxObject } from '../../../src/runtime/inbox-object.ts';
@@ -122,6 +123,17 @@ describe('run objects that have too much to do', () => {
     accept.mockRestore();
     for (const receipt of receipts) expect(await settled(receipt.body, source)).toMatchObject({ status: 'accepted' });
     expect(await runsOf(chain)).toBe(30);
+  });
+
+  it('leave an event pending that is replayed meanwhile', async () => {
+    const accept = vi.spyOn(RunObject.prototype, 'accept').mockRejectedValue(new Error(BUSY));
+    const { body } = await send(1);
+    await inboxOf(env, source).note([
+      { sequence: sequenceOf(String(body['event'])) ?? 0, runs: [{ chain: 'other', trigger: 'hook', run: 'run_0_1' }] },
+    ]);
+    accept.mockRestore();
+    await abortAllDurableObjects();
+    expect(await settled(body, source)).toMatchObject({ status: 'accepted', runs: [{ chain: 'other' }, { chain }] });
   });
 
   it('hold up later events of an ordered chain, and not those of others', async () => {
