@@ -29,6 +29,11 @@ export const ERRORS = {
   'auth.forbidden': terminal(403, 'The credential does not allow this'),
   'auth.closed': terminal(503, 'The management API is closed'),
 
+  'limit.exceeded': retryable(429, 'Too many requests'),
+  'limit.unavailable': retryable(503, 'The limits cannot be checked'),
+  'quota.exceeded': retryable(429, 'The quota is used up'),
+  'concurrency.exceeded': retryable(429, 'Too many requests at a time'),
+
   'chain.invalid': terminal(422, 'The chain document is not valid'),
   'chain.not-found': terminal(404, 'There is no such chain'),
   'route.invalid': terminal(422, 'The route is not valid'),

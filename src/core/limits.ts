@@ -258,6 +258,35 @@ export const LIMITS = {
   trafficHoursMilliseconds: 400 * 24 * 3_600_000,
   /** Rows that one question may add up. */
   trafficRows: 50_000,
+  /** Limits of one route or trigger; each may cost a call of a limiter object. */
+  limitsPerTarget: 8,
+  /** `limits.limit`, `concurrency.limit` and quotas: tokens are counted in doubles, and nobody needs more. */
+  limitTokens: 1_000_000_000,
+  /** The longest period of a limit; quotas serve days and months. */
+  limitPeriodLongestMilliseconds: 24 * 3_600_000,
+  /** From this period on a limit outlives the object that counts it: an idle object is evicted after a minute. */
+  limitDurableMilliseconds: 60_000,
+  /** What a limit is counted by, in characters; a longer text is counted by its SHA-256. */
+  limitKeyCharacters: 512,
+  /** Limiter objects: each takes about a thousand calls a second. */
+  limiterShards: 32,
+  /** Keys in memory of one limiter object, about 1 KB each; then the one that was used longest ago is dropped. */
+  limiterKeysPerObject: 20_000,
+  /** Keys in memory of an isolate, about 300 bytes each; a dropped one gives its tokens up. */
+  limiterKeysPerIsolate: 20_000,
+  /** How long an isolate waits for a limiter object before it decides by itself. */
+  limiterAnswerMilliseconds: 1_000,
+  /** How long tokens of a lease may be spent, at most; the platform lets an isolate return them for 30 s. */
+  limiterLeaseMilliseconds: 10_000,
+  /** How soon an isolate tells what it has spent. */
+  limiterReportMilliseconds: 250,
+  /** How long a denial is remembered at most before the object is asked again: tokens may have come back. */
+  limiterDenialMilliseconds: 1_000,
+  /** How long permits of an isolate that is silent count as taken, and how often it speaks while it has some. */
+  limiterPermitMilliseconds: 30_000,
+  limiterHeartbeatMilliseconds: 10_000,
+  /** How often a limiter object removes limits and quotas from disk whose time is over. */
+  limiterSweepMilliseconds: 10 * 60_000,
 
   /** A cron: five fields of lists; nobody writes more than a few dozen characters. */
   cronCharacters: 256,
