@@ -3,6 +3,7 @@
 import type { HealthObject } from './runtime/health-object.ts';
 import type { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 import type { MessagesObject } from './runtime/outbound/messages-object.ts';
+import type { LimiterObject } from './runtime/limiter-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -25,6 +26,7 @@ export interface Env {
   /** Webhooks out: the messages of each application, the deliveries of each endpoint. */
   readonly MESSAGES: DurableObjectNamespace<MessagesObject>;
   readonly ENDPOINTS: DurableObjectNamespace<EndpointObject>;
+  readonly LIMITER: DurableObjectNamespace<LimiterObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */
@@ -43,4 +45,9 @@ export interface Env {
   readonly TIDEGATE_RETENTION_DAYS?: string;
   /** Size of the pool of run objects (default 16). */
   readonly TIDEGATE_RUN_SHARDS?: string;
+  /**
+   * How many proxies of one's own stand in front of the gateway (default 0). The address of a caller is then
+   * the one that the outermost of them wrote into `X-Forwarded-For`, so many places from its end.
+   */
+  readonly TIDEGATE_TRUSTED_PROXIES?: string;
 }

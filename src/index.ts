@@ -40,6 +40,7 @@ export { InboxObject } from './runtime/inbox-object.ts';
 export { HealthObject } from './runtime/health-object.ts';
 export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 export { MessagesObject } from './runtime/outbound/messages-object.ts';
+export { LimiterObject } from './runtime/limiter-object.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';

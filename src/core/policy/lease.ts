@@ -44,6 +44,9 @@ export class Lease {
   #renewingUntil = 0;
   #taken = 0;
   #since = 0;
+  /** Spent without the object, and until when that counts. */
+  #alone = 0;
+  #aloneUntil = 0;
 
   constructor(key: string, rule: Rule) {
     this.key = key;
@@ -85,6 +88,22 @@ export class Lease {
     for (const grant of this.#open) if (grant.expiresAt > now) left += grant.left;
     if (left * 2 > this.#stored) return false;
     this.#renewingUntil = now + LIMITS.limiterAnswerMilliseconds;
+    return true;
+  }
+
+  /**
+   * Whether so many may be spent while the object cannot be reached: as many in a period as could have been in
+   * store. Quotas are exact, so nothing is spent of them.
+   */
+  takeAlone(now: number, cost: number): boolean {
+    const { rule } = this;
+    if (rule.kind !== 'window') return false;
+    if (now >= this.#aloneUntil) {
+      this.#aloneUntil = now + rule.periodMilliseconds;
+      this.#alone = 0;
+    }
+    if (this.#alone + cost > storeOf(rule.limit)) return false;
+    this.#alone += cost;
     return true;
   }
 

@@ -7,7 +7,14 @@
  * the quota; a lease is a hundredth of the quota and a sixteenth of its rest at most.
  */
 
-import { GRACE_MILLISECONDS, leaseLife, type Answer, type Counter, type QuotaRule, type Settlement } from './limiter.ts';
+import {
+  GRACE_MILLISECONDS,
+  leaseLife,
+  type Answer,
+  type Counter,
+  type QuotaRule,
+  type Settlement,
+} from './limiter.ts';
 import { LIMITS } from '../limits.ts';
 
 const STORE_SHARE = 1 / 100;

@@ -79,7 +79,7 @@ export class WindowCounter implements Counter {
     }
     const oldest = this.#times[0] ?? now;
     const resetMilliseconds = oldest + periodMilliseconds + CLOCK_MILLISECONDS - now;
-    return { ok: true, id, tokens, lifeMilliseconds, remaining: Math.max(0, free - need), resetMilliseconds };
+    return { ok: true, id, tokens, lifeMilliseconds, remaining: Math.max(0, free - tokens), resetMilliseconds };
   }
 
   settle(now: number, { id, used, returned }: Settlement): void {

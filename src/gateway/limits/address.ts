@@ -1,0 +1,49 @@
+/**
+ * The address that a caller is counted by.
+ *
+ * Guarantee: no header that a caller can write decides. `CF-Connecting-IP` counts only where the platform,
+ * which overwrites it, has received the request; `X-Forwarded-For` only as far as the owner's own proxies
+ * wrote it.
+ * Accepted weakness: on a machine of one's own without such a proxy the address is unknown, and all callers
+ * count as one.
+ */
+
+import type { Exchange } from '../exchange.ts';
+
+export const UNKNOWN_ADDRESS = 'unknown';
+
+export function addressOf({ request, headers, env }: Pick<Exchange, 'request' | 'headers' | 'env'>): string {
+  const proxies = Number(env.TIDEGATE_TRUSTED_PROXIES ?? 0);
+  if (proxies > 0) {
+    const written = (headers.get('x-forwarded-for') ?? '').split(',');
+    return networkOf(written.at(-proxies) ?? '') ?? UNKNOWN_ADDRESS;
+  }
+  // The platform tells the data centre of each request; no other runtime does.
+  if (typeof request.cf?.['colo'] !== 'string') return UNKNOWN_ADDRESS;
+  return networkOf(headers.get('cf-connecting-ip') ?? '') ?? UNKNOWN_ADDRESS;
+}
+
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
+
+/** An IPv4 address, or the /64 of an IPv6 address: who has one address there has all of them. */
+export function networkOf(text: string): string | undefined {
+  const address = text.trim().toLowerCase();
+  if (IPV4.test(address)) return address;
+  const mapped = /^(?:0*:){0,5}:?ffff:([\d.]+)$/.exec(address)?.[1];
+  if (mapped !== undefined && IPV4.test(mapped)) return mapped;
+  // A scope or a dotted end would not change the first half.
+  const [head = '', tail, more] = address
+    .replace(/%.*$/, '')
+    .replace(/:[\d.]+\.[\d.]+$/, ':0:0')
+    .split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const missing = 8 - left.length - right.length;
+  if (more !== undefined || (tail === undefined ? missing !== 0 : missing < 1)) return undefined;
+  const groups = [...left, ...Array.from({ length: missing }, () => '0'), ...right];
+  if (!groups.every((group) => /^[0-9a-f]{1,4}$/.test(group))) return undefined;
+  return `${groups
+    .slice(0, 4)
+    .map((group) => parseInt(group, 16).toString(16))
+    .join(':')}::/64`;
+}
