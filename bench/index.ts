@@ -10,6 +10,7 @@ const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   routes: async () => (await import('./routes.ts')).routes,
   ingest: async () => (await import('./ingest.ts')).ingest,
   proxy: async () => (await import('./proxy.ts')).proxy,
+  limit: async () => (await import('./limit.ts')).limit,
   expression: async () => (await import('./expression.ts')).expression,
   outbound: async () => (await import('./outbound.ts')).outbound,
 };

@@ -22,7 +22,7 @@ import type { WindowRule } from './limiter.ts';
 /** The log has about so many entries at most, so that much of the limit, each way, is inexact. */
 const ENTRIES = 128;
 /** A denial holds until this share of the limit is free: fewer calls, larger grants. */
-const DENIAL_SHARE = 0.02;
+const DENIAL_SHARE = 0.01;
 /** Clocks show whole milliseconds, so an instant may be almost one later. */
 const CLOCK_MILLISECONDS = 1;
 
