@@ -262,7 +262,9 @@ export const LIMITS = {
   limitsPerTarget: 8,
   /** `limits.limit`, `concurrency.limit` and quotas: tokens are counted in doubles, and nobody needs more. */
   limitTokens: 1_000_000_000,
-  /** The longest period of a limit; quotas serve days and months. */
+  /** The shortest period of a limit, and of a burst: an isolate tells four times a second what it has spent. */
+  limitPeriodShortestMilliseconds: 1_000,
+  /** The longest one; quotas serve days and months. */
   limitPeriodLongestMilliseconds: 24 * 3_600_000,
   /** From this period on a limit outlives the object that counts it: an idle object is evicted after a minute. */
   limitDurableMilliseconds: 60_000,
@@ -277,9 +279,10 @@ export const LIMITS = {
   /** How long an isolate waits for a limiter object before it decides by itself. */
   limiterAnswerMilliseconds: 1_000,
   /** How long tokens of a lease may be spent, at most; the platform lets an isolate return them for 30 s. */
-  limiterLeaseMilliseconds: 10_000,
-  /** How soon an isolate tells what it has spent. */
+  limiterLeaseMilliseconds: 15_000,
+  /** How often an isolate looks what it has to report, and how late it may be, a quarter of the period at most. */
   limiterReportMilliseconds: 250,
+  limiterReportLatestMilliseconds: 1_000,
   /** How long a denial is remembered at most before the object is asked again: tokens may have come back. */
   limiterDenialMilliseconds: 1_000,
   /** How long permits of an isolate that is silent count as taken, and how often it speaks while it has some. */

@@ -44,6 +44,8 @@ export class Lease {
   #renewingUntil = 0;
   #taken = 0;
   #since = 0;
+  /** Since when something is not reported; 0: nothing is. */
+  #unreportedSince = 0;
   /** Spent without the object, and until when that counts. */
   #alone = 0;
   #aloneUntil = 0;
@@ -69,6 +71,7 @@ export class Lease {
   spend(grant: Grant, now: number, cost: number): void {
     grant.reserved -= cost;
     this.#taken += cost;
+    if (this.#unreportedSince === 0) this.#unreportedSince = now;
     const { uses } = grant;
     if (uses.length > 0 && uses[uses.length - 2] === now) uses[uses.length - 1] = (uses.at(-1) ?? 0) + cost;
     else uses.push(now, cost);
@@ -136,6 +139,7 @@ export class Lease {
 
   /** What the object does not know yet. It is told once: what is lost on the way counts as spent. */
   report(now: number): Settlement[] {
+    this.#unreportedSince = 0;
     const settlements: Settlement[] = [];
     for (const grant of this.#spent) settlements.push(settlementOf(grant, now, 0));
     this.#spent = [];
@@ -146,6 +150,18 @@ export class Lease {
       return !over;
     });
     return settlements;
+  }
+
+  /**
+   * Whether it is time for a report. A token that was needed is held until it is reported, so the report must
+   * come long before the period ends.
+   */
+  isDue(now: number): boolean {
+    const { rule } = this;
+    const quarter = rule.kind === 'window' ? rule.periodMilliseconds / 4 : Infinity;
+    const latest = Math.min(quarter, LIMITS.limiterReportLatestMilliseconds);
+    if (this.#unreportedSince > 0 && now >= this.#unreportedSince + latest) return true;
+    return this.#open.some(({ expiresAt }) => expiresAt <= now);
   }
 
   /** Whether something is left to report, now or when the lease ends. */

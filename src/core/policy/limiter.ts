@@ -77,7 +77,7 @@ export const storeOf = (limit: number): number => Math.floor(limit / 20);
 
 /** How long a grant may be spent. */
 export const leaseLife = (periodMilliseconds: number): number =>
-  Math.ceil(Math.min(periodMilliseconds / 2, LIMITS.limiterLeaseMilliseconds));
+  Math.min(periodMilliseconds, LIMITS.limiterLeaseMilliseconds);
 
 /**
  * What the object adds before it takes a silent grant for spent: a request that waits for another limit

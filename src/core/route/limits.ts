@@ -16,8 +16,12 @@ const period = v.pipe(
   v.string(),
   v.regex(DURATION),
   v.examples(['1s', '10s', '1m', '1h']),
-  v.description(`In every window of this length at most \`limit\` are admitted. At most ${longest()}.`),
+  v.description(
+    `In every window of this length at most \`limit\` are admitted. At least ${formatDuration(LIMITS.limitPeriodShortestMilliseconds)}, at most ${longest()}.`,
+  ),
 );
+
+const SHORTEST = LIMITS.limitPeriodShortestMilliseconds;
 
 function longest(): string {
   return formatDuration(LIMITS.limitPeriodLongestMilliseconds);
@@ -162,6 +166,7 @@ export function compileLimits(document: LimitsDocument, base: string, issues: Is
     const name = each.name ?? (index === 0 ? 'limit' : `limit-${index + 1}`);
     if (names.has(name)) issues.add(at(path, 'name'), `Two limits are called "${name}"; give each a name of its own.`);
     names.add(name);
+    if (each.burst !== undefined) names.add(`${name}-burst`);
     return compileLimit(each, name, path, issues);
   });
   const path = at(base, 'concurrency');
@@ -180,10 +185,16 @@ export function compileLimits(document: LimitsDocument, base: string, issues: Is
 function compileLimit(document: LimitDocument, name: string, path: string, issues: IssueList): LimitPlan[] {
   const { limit: most, burst, onError: whenLost } = document;
   const periodMilliseconds = parseDuration(document.period) ?? 0;
-  if (periodMilliseconds < 1 || periodMilliseconds > LIMITS.limitPeriodLongestMilliseconds) {
-    issues.add(at(path, 'period'), `Must be more than 0 and at most ${longest()}.`);
+  if (periodMilliseconds < SHORTEST || periodMilliseconds > LIMITS.limitPeriodLongestMilliseconds) {
+    issues.add(at(path, 'period'), `Must be at least ${formatDuration(SHORTEST)} and at most ${longest()}.`);
   }
-  if (burst !== undefined && burst > most) issues.add(at(path, 'burst'), `Must be at most the limit, ${most}.`);
+  const least = Math.min(most, Math.ceil((most * SHORTEST) / Math.max(1, periodMilliseconds)));
+  if (burst !== undefined && (burst > most || burst < least)) {
+    issues.add(
+      at(path, 'burst'),
+      `Must be at least ${least}, what the limit is a second, and at most the limit, ${most}.`,
+    );
+  }
   const key = compileBy(document.by, at(path, 'by'), issues);
   const cost = compileCost(document.cost, Math.min(most, burst ?? most), at(path, 'cost'), issues);
   const common = { by: key, perTarget: true, cost, onError: whenLost };
@@ -193,7 +204,7 @@ function compileLimit(document: LimitDocument, name: string, path: string, issue
     rule: { kind: 'window' as const, limit: most, periodMilliseconds },
   };
   if (burst === undefined || burst >= most) return [whole];
-  const part = Math.max(1, Math.ceil((periodMilliseconds * burst) / most));
+  const part = Math.max(SHORTEST, Math.ceil((periodMilliseconds * burst) / most));
   const rule = { kind: 'window' as const, limit: burst, periodMilliseconds: part };
   return [whole, { ...common, ...namesOf(`${name}-burst`, part), rule }];
 }

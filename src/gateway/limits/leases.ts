@@ -67,6 +67,7 @@ async function loop(env: Env, startedAt: number): Promise<void> {
 async function report(env: Env, now: number): Promise<void> {
   const asks: Ask[] = [];
   for (const lease of open) {
+    if (!lease.isDue(now)) continue;
     const settle = lease.report(now);
     const { key, rule } = lease;
     if (settle.length > 0) asks.push({ key, rule, need: 0, want: 0, settle });

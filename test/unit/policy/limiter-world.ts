@@ -144,7 +144,7 @@ export class Isolate {
     this.#simulation.after(LIMITS.limiterReportMilliseconds, () => {
       if (life !== this.#life) return;
       this.#flushing = false;
-      const settle = this.#lease.report(this.#clock());
+      const settle = this.#lease.isDue(this.#clock()) ? this.#lease.report(this.#clock()) : [];
       if (settle.length > 0) {
         this.#simulation.call({ key: 'key', rule: this.#rule, need: 0, want: 0, settle }, () => undefined);
       }
