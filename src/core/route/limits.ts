@@ -9,6 +9,11 @@ import { LIMITS } from '../limits.ts';
 import type { PermitRule, QuotaRule, WindowRule } from '../policy/limiter.ts';
 import { serializeList } from '../structured-field.ts';
 
+const SHORTEST = LIMITS.limitPeriodShortestMilliseconds;
+const LONGEST = LIMITS.limitPeriodLongestMilliseconds;
+const PERIODS = `Must be at least ${formatDuration(SHORTEST)} and at most ${formatDuration(LONGEST)}.`;
+const isPeriod = (milliseconds: number): boolean => milliseconds >= SHORTEST && milliseconds <= LONGEST;
+
 const tokens = (description: string) =>
   v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(LIMITS.limitTokens), v.description(description));
 
@@ -16,16 +21,8 @@ const period = v.pipe(
   v.string(),
   v.regex(DURATION),
   v.examples(['1s', '10s', '1m', '1h']),
-  v.description(
-    `In every window of this length at most \`limit\` are admitted. At least ${formatDuration(LIMITS.limitPeriodShortestMilliseconds)}, at most ${longest()}.`,
-  ),
+  v.description(`In every window of this length at most \`limit\` are admitted. ${PERIODS}`),
 );
-
-const SHORTEST = LIMITS.limitPeriodShortestMilliseconds;
-
-function longest(): string {
-  return formatDuration(LIMITS.limitPeriodLongestMilliseconds);
-}
 
 const by = v.pipe(
   v.string(),
@@ -102,7 +99,13 @@ type LimitDocument = NonNullable<LimitsDocument['limits']>[number];
 export const keyLimits = v.strictObject({
   rate: v.optional(
     v.pipe(
-      v.strictObject({ limit: tokens('How many are admitted in a period.'), period }),
+      v.strictObject({
+        limit: tokens('How many are admitted in a period.'),
+        period: v.pipe(
+          period,
+          v.check((text) => isPeriod(parseDuration(text) ?? 0), PERIODS),
+        ),
+      }),
       v.description('How many requests are admitted in a time.'),
     ),
   ),
@@ -185,9 +188,7 @@ export function compileLimits(document: LimitsDocument, base: string, issues: Is
 function compileLimit(document: LimitDocument, name: string, path: string, issues: IssueList): LimitPlan[] {
   const { limit: most, burst, onError: whenLost } = document;
   const periodMilliseconds = parseDuration(document.period) ?? 0;
-  if (periodMilliseconds < SHORTEST || periodMilliseconds > LIMITS.limitPeriodLongestMilliseconds) {
-    issues.add(at(path, 'period'), `Must be at least ${formatDuration(SHORTEST)} and at most ${longest()}.`);
-  }
+  if (!isPeriod(periodMilliseconds)) issues.add(at(path, 'period'), PERIODS);
   const least = Math.min(most, Math.ceil((most * SHORTEST) / Math.max(1, periodMilliseconds)));
   if (burst !== undefined && (burst > most || burst < least)) {
     issues.add(
