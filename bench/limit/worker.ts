@@ -38,6 +38,8 @@ const configuration = {
   sources: new Map(),
   keys: new Map(),
   connections: new Map(),
+  routes: new Map(),
+  upstreams: new Map(),
 };
 
 export default {
@@ -48,7 +50,20 @@ export default {
     const identity = identities[path === '/many' ? requests++ % KEYS : 0];
     const target = `route:bench${path}`;
     const receivedAt = Date.now();
-    const exchange = { request, method, url, path, headers, params: {}, receivedAt, target, env, ctx, configuration };
+    const exchange = {
+      request,
+      method,
+      url,
+      path,
+      headers,
+      params: {},
+      receivedAt,
+      target,
+      version: '',
+      env,
+      ctx,
+      configuration,
+    };
     const admission = admit(PLANS[path], exchange, identity);
     return admission instanceof Promise ? admission.then(responseOf) : responseOf(admission);
   },

@@ -59,6 +59,7 @@ export function exchangeOf({
     params: { id: '7' },
     receivedAt: Date.now(),
     target,
+    version: '1',
     env: given,
     ctx: createExecutionContext(),
     configuration: {
@@ -67,6 +68,8 @@ export function exchangeOf({
       sources: new Map(),
       keys: new Map(),
       connections: new Map(),
+      routes: new Map(),
+      upstreams: new Map(),
     },
   };
 }
