@@ -69,6 +69,7 @@ export async function launch(options: LaunchOptions): Promise<Gateway> {
       // One thread serves them all here, and each object syncs its own file.
       TIDEGATE_RUN_SHARDS: env['TIDEGATE_RUN_SHARDS'] ?? '1',
       TIDEGATE_URL: env['TIDEGATE_URL'] ?? `http://127.0.0.1:${port}`,
+      TIDEGATE_TRUSTED_PROXIES: env['TIDEGATE_TRUSTED_PROXIES'] ?? '0',
       TIDEGATE_RETENTION_DAYS: env['TIDEGATE_RETENTION_DAYS'] ?? '',
     };
     const networks = await allowedNetworks(egressAllow, log);

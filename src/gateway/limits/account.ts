@@ -1,7 +1,7 @@
 /** Whom a request is counted for, and how much it counts. */
 
 import { addressOf } from './address.ts';
-import { httpEvent } from '../event.ts';
+import { headersOf, queryOf } from '../event.ts';
 import type { Exchange, Identity } from '../exchange.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
 import { FaultError, fault, faultOf } from '../../core/errors.ts';
@@ -70,18 +70,16 @@ export async function costOf(plan: AnyPlan, exchange: Exchange, identity: Identi
 }
 
 /** Query and headers are read when the expression asks for them. */
-function scopeOf(exchange: Exchange, identity: Identity | undefined): Scope {
-  const { method, path, params } = exchange;
-  const event = httpEvent(exchange.request, params, undefined, exchange.receivedAt);
+function scopeOf({ method, path, params, url, headers }: Exchange, identity: Identity | undefined): Scope {
   const request = {
     method,
     path,
     params,
     get query() {
-      return event.query;
+      return queryOf(url);
     },
     get headers() {
-      return event.headers;
+      return headersOf(headers);
     },
   };
   const { kind, id, tenant, scopes, claims } = identity ?? {};

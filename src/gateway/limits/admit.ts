@@ -121,7 +121,7 @@ async function askFor(claims: readonly Claim[], caller: Caller): Promise<Admissi
     const { plan, lease, cost } = each;
     const answer = answers[index];
     each.grant = answer && lease.learn(answer, sentAt, now, cost);
-    reportLater(lease, exchange, now);
+    if (lease.isOpen) reportLater(lease, exchange, now);
     if (each.grant !== undefined || refusal !== undefined) continue;
     if (answer?.ok === false) {
       refusal = refusalOf(plan, answer.resetMilliseconds, answer.remaining, plans);

@@ -67,10 +67,11 @@ async function loop(env: Env, startedAt: number): Promise<void> {
 async function report(env: Env, now: number): Promise<void> {
   const asks: Ask[] = [];
   for (const lease of open) {
-    if (!lease.isDue(now)) continue;
-    const settle = lease.report(now);
-    const { key, rule } = lease;
-    if (settle.length > 0) asks.push({ key, rule, need: 0, want: 0, settle });
+    if (lease.isDue(now)) {
+      const { key, rule } = lease;
+      const settle = lease.report(now);
+      if (settle.length > 0) asks.push({ key, rule, need: 0, want: 0, settle });
+    }
     if (!lease.isOpen) open.delete(lease);
   }
   if (asks.length > 0) await callLimiter(env, asks);
