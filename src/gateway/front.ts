@@ -16,6 +16,7 @@ import { answerRoute, versionOf } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
 import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import {
@@ -165,7 +166,10 @@ async function admitted(
   match: Match<Target>,
   identity: Identity | undefined,
 ): Promise<Response> {
-  if (!admission.ok) return withHeaders(problemResponse(admission.fault), admission.headers);
+  if (!admission.ok) {
+    const { fault: reason, headers } = admission;
+    return withHeaders(problemResponse(reason, isObject(reason.data) ? reason.data : undefined), headers);
+  }
   const { headers = [], release } = admission;
   try {
     const response = withHeaders(await work(exchange, match, identity), headers);
