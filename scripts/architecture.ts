@@ -32,15 +32,32 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = { connectors: ['ki
 
 const CORE_PACKAGES = /^(?:cloudflare:|node:|hono(?:\/|$)|drizzle-orm(?:\/|$))/;
 
-/** Clock, chance and network come into the core as arguments, so that a seed replays anything. */
+/** Clock and chance come into the core as arguments, so that a seed replays anything. */
 const CORE_CALLS: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/\bDate\.now\b/, 'Date.now'],
   [/\bnew Date(?:\(\s*\)|(?!\s*[\w$(.]))/, 'new Date()'],
   [/\bperformance\.now\b/, 'performance.now'],
   [/\bMath\.random\b/, 'Math.random'],
   [/\bcrypto\.(?:getRandomValues|randomUUID)\b/, 'crypto’s random numbers'],
-  [/(?<![\w$.#])fetch\s*\(/, 'the global fetch'],
 ];
+
+/** Nothing else reaches the network: what is guarded here is guarded for all. */
+const WAY_OUT = 'src/runtime/way-out.ts';
+
+const TRAFFIC_PACKAGES = /^(?:cloudflare:sockets|(?:node:)?(?:net|tls|http|https|http2|dgram))$/;
+
+const TRAFFIC_CALLS: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/(?<!typeof\s+)\b(?:globalThis|self)\.fetch\b/, 'the global fetch'],
+  [/\bnew\s+(?:WebSocket|EventSource)\s*\(/, 'a connection of its own'],
+  [/\bEGRESS\b(?!\?|\s*===)/, 'the unguarded way out'],
+];
+
+/** A call of `fetch`, or its value, by its bare name; not a member, a type, or a method of that name. */
+const BARE_FETCH =
+  /(?<![\w$.#]|typeof\s+|async\s+|override\s+)fetch(?:\s*\((?!\s*(?:\)|\w+\s*(?::|,\s*env\b)))|(?=\s*[,;)}]))/;
+/** Where a file has a `fetch` of its own: a parameter, or a part of one. */
+const OWN_FETCH =
+  /(?<!readonly\s+)\bfetch\??:\s*(?:typeof\b|GuardedFetch\b)|\{[^{}()]*\bfetch\b[^{}()]*\}\s*(?:=(?!>)|:\s*\w)/;
 
 const SIZES = { largest: 700, ninetieth: 350, median: 120 };
 
@@ -73,6 +90,7 @@ export function checkArchitecture(files: ReadonlyMap<string, string>): Report {
     violations: [
       ...imports.flatMap((edge) => checkImport(edge, files)),
       ...[...files].flatMap(([path, text]) => checkPurity(path, text)),
+      ...[...files].flatMap(([path, text]) => checkTraffic(path, text)),
       ...cyclesOf(imports.filter(({ typeOnly }) => !typeOnly)),
       ...checkSizes(files, sizes),
     ],
@@ -127,6 +145,23 @@ function checkPurity(path: string, text: string): string[] {
     CORE_CALLS.filter(([pattern]) => pattern.test(line)).map(
       ([, name]) => `${path}:${index + 1} uses ${name}: core takes it as an argument`,
     ),
+  );
+}
+
+function checkTraffic(path: string, text: string): string[] {
+  if (path === WAY_OUT) return [];
+  const code = blank(text, 'blank strings');
+  const calls = OWN_FETCH.test(code) ? TRAFFIC_CALLS : [...TRAFFIC_CALLS, [BARE_FETCH, 'the global fetch'] as const];
+  const found = code
+    .split('\n')
+    .flatMap((line, index) =>
+      calls.filter(([pattern]) => pattern.test(line)).map(([, name]) => `${path}:${index + 1} uses ${name}`),
+    );
+  const packages = importsOf(path, text).filter(
+    ({ to, isFile, typeOnly }) => !isFile && !typeOnly && TRAFFIC_PACKAGES.test(to),
+  );
+  return [...found, ...packages.map(({ to }) => `${path} imports ${to}`)].map(
+    (what) => `${what}: traffic leaves through ${WAY_OUT} only`,
   );
 }
 

@@ -39,8 +39,10 @@ export interface Env {
   readonly TIDEGATE_ADMIN_KEY?: string;
   /** `1:<base64>,2:<base64>`: versioned master keys of 32 bytes; the highest version encrypts. */
   readonly TIDEGATE_MASTER_KEY?: string;
-  /** Private hosts that chains may reach: `host` or `host:port`, separated by commas. */
+  /** Hosts that may be called though they are private, or on another port: `host` or `host:port`, separated by commas. */
   readonly TIDEGATE_EGRESS_ALLOW?: string;
+  /** Ports on which every public host may be called besides the usual ones, separated by commas. */
+  readonly TIDEGATE_EGRESS_PORTS?: string;
   /** Where the gateway is reached from outside, e.g. `https://gate.example.com`; links begin with it. */
   readonly TIDEGATE_URL?: string;
   /** How long ended runs are kept (default 30). */

@@ -2,6 +2,8 @@
 
 import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
+import { problemResponse } from './core/errors.ts';
+import { loopFault } from './core/policy/hops.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
@@ -56,6 +58,8 @@ interface Loopback {
 export default {
   fetch(request, env, ctx): Response | Promise<Response> {
     const path = pathOf(request.url);
+    const loop = loopFault(request.headers);
+    if (loop !== undefined) return problemResponse(loop);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
     if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
@@ -97,7 +101,7 @@ function portsOf(env: Env): ControlPorts {
     adminKey: env.TIDEGATE_ADMIN_KEY,
     now: Date.now,
     configurationChanged: async () => applyConfiguration(env, await reloadConfiguration(env)),
-    startRun: (chain, input) => startRun(env, chain, input),
+    startRun: (chain, input, hops) => startRun(env, chain, input, hops),
     getRun: (id) => readRun(env, id),
     streamRun: (id, request) => streamRun(env, id, request),
     listRuns: async (filter) => {

@@ -66,6 +66,7 @@ export async function launch(options: LaunchOptions): Promise<Gateway> {
       TIDEGATE_ADMIN_KEY: secrets.adminKey,
       TIDEGATE_MASTER_KEY: secrets.masterKey,
       TIDEGATE_EGRESS_ALLOW: egressAllow,
+      TIDEGATE_EGRESS_PORTS: env['TIDEGATE_EGRESS_PORTS'] ?? '',
       // One thread serves them all here, and each object syncs its own file.
       TIDEGATE_RUN_SHARDS: env['TIDEGATE_RUN_SHARDS'] ?? '1',
       TIDEGATE_URL: env['TIDEGATE_URL'] ?? `http://127.0.0.1:${port}`,

@@ -9,7 +9,7 @@ import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
 import { eventTypes } from './event-types/index.ts';
 import { events } from './events/index.ts';
-import { refusal } from './guard.ts';
+import { newFailures, refusal } from './guard.ts';
 import { health } from './health/index.ts';
 import { keys } from './keys/index.ts';
 import { openApiDocument } from './openapi.ts';
@@ -65,6 +65,7 @@ export function createControl<Bindings extends object>(
   portsOf: (env: Bindings, ctx: Pick<ExecutionContext, 'waitUntil'>) => ControlPorts,
 ): Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }> {
   const app = new Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }>();
+  const failures = newFailures();
 
   const register = (item: Endpoint) =>
     app.on(item.method, item.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
@@ -79,7 +80,8 @@ export function createControl<Bindings extends object>(
   for (const item of endpoints) if (item.access === 'public') register(item);
   // Whatever is registered from here on, and whatever is not there at all, is behind the key.
   app.use(async (c, next) => {
-    const reason = await refusal(c.req.raw, c.get('ports').adminKey);
+    const { adminKey, now } = c.get('ports');
+    const reason = await refusal(c.req.raw, adminKey, failures, now());
     if (reason !== undefined) return refuse(reason);
     return next();
   });

@@ -4,6 +4,7 @@ import type { Catalogue } from '../core/chain/catalogue.ts';
 import type { Result } from '../core/errors.ts';
 import type { EventRun } from '../core/inbox/event.ts';
 import type { RunRecord } from '../core/engine/record.ts';
+import type { TriggerEvent } from '../core/engine/state.ts';
 import type { Connector } from '../connectors/kit/types.ts';
 import type { CanaryStatus } from '../runtime/canary.ts';
 import type { ShownEvent } from '../runtime/inbox-object.ts';
@@ -38,7 +39,7 @@ export interface ControlPorts {
   readonly now: () => number;
   /** Brings routes, sources, keys and schedules up to what D1 holds; resolves when they are live. */
   configurationChanged(): Promise<void>;
-  startRun(chain: string, input: unknown): Promise<Result<{ readonly id: string }>>;
+  startRun(chain: string, input: unknown, hops: TriggerEvent['hops']): Promise<Result<{ readonly id: string }>>;
   getRun(id: string): Promise<Result<RunRecord>>;
   /** The run as it goes on: server-sent events, or a WebSocket where the request asks for one. */
   streamRun(id: string, request: Request): Promise<Result<Response>>;

@@ -26,6 +26,7 @@ export const ERRORS = {
   'request.loop': terminal(508, 'The request comes back to the gateway again and again'),
   'auth.missing': terminal(401, 'A credential is required'),
   'auth.invalid': terminal(401, 'The credential is not valid'),
+  'auth.limited': retryable(429, 'Too many wrong credentials came from there'),
   'auth.forbidden': terminal(403, 'The credential does not allow this'),
   'auth.closed': terminal(503, 'The management API is closed'),
 

@@ -20,24 +20,3 @@ export const Bare = ((): new <T = unknown>() => Record<string, T> => {
 export const fits = (text: string, limitBytes: number): boolean =>
   text.length * 3 <= limitBytes ||
   (text.length <= limitBytes && new TextEncoder().encode(text).byteLength <= limitBytes);
-
-const QUOTE = 34;
-const BACKSLASH = 92;
-
-/** Looks before parsing: a parser that recurses must not be handed 100,000 brackets. */
-export function deeperThan(text: string, limit: number): boolean {
-  if (text.length < 2 * limit) return false;
-  let depth = 0;
-  let quoted = false;
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index);
-    if (quoted) {
-      if (code === BACKSLASH) index++;
-      else if (code === QUOTE) quoted = false;
-    } else if (code === QUOTE) quoted = true;
-    else if (code === 91 || code === 123) {
-      if (++depth > limit) return true;
-    } else if (code === 93 || code === 125) depth--;
-  }
-  return false;
-}

@@ -42,6 +42,8 @@ export const LIMITS = {
   queueRetryLongestSeconds: 60,
   /** Chains that call chains. */
   callDepth: 8,
+  /** Gateways that a request passes, this one each time that it calls itself; each may multiply its calls. */
+  hops: 5,
   /** Mistakes of one document that are told at once; nobody reads more. */
   chainIssues: 100,
   /** Nesting of any JSON that comes from outside; recursion over it must fit the stack. */
@@ -462,6 +464,10 @@ export const LIMITS = {
   sourceSecrets: 16,
   /** Scopes of one API key, each a chain by name; more are `chain:*`. */
   keyScopes: 100,
+  /** Wrong admin keys of one address: so many at once, then one each so often; addresses remembered (100 bytes each). */
+  wrongKeysBurst: 20,
+  wrongKeyMilliseconds: 3_000,
+  wrongKeyAddresses: 10_000,
   /** The name that people give to an API key. */
   labelCharacters: 100,
 } as const;

@@ -2,15 +2,13 @@
 
 import type { TriggerEvent } from '../core/engine/state.ts';
 import { Bare } from '../core/json.ts';
+import { HOPS_HEADER, hopsOf } from '../core/policy/hops.ts';
 
-/** Credentials never reach a chain: they would end in journals and records. */
-const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'x-api-key',
-  'cf-access-jwt-assertion',
-]);
+/**
+ * Credentials never reach a chain: they would end in journals and records. By their names, since everybody has
+ * one of their own (`x-auth-token`, `x-gitlab-token`). Signatures are none: they are good for one body.
+ */
+const CREDENTIAL_NAME = /authoriz|cookie|token|secret|password|api-?key|jwt|(?:^|-)auth(?:-|$)/;
 
 export function httpEvent(
   request: Request,
@@ -30,6 +28,9 @@ export function httpEvent(
     },
     get headers() {
       return (headers ??= headersOf(request.headers));
+    },
+    get hops() {
+      return hopsOf(request.headers.get(HOPS_HEADER));
     },
   };
 }
@@ -61,6 +62,6 @@ export function queryOf(url: string): Record<string, string> {
 
 export function headersOf(headers: Headers): Record<string, string> {
   const plain = new Bare<string>();
-  for (const [name, value] of headers) if (!CREDENTIAL_HEADERS.has(name)) plain[name] = value;
+  for (const [name, value] of headers) if (!CREDENTIAL_NAME.test(name)) plain[name] = value;
   return plain;
 }

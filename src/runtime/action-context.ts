@@ -4,6 +4,7 @@ import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
+import type { GuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
 
@@ -11,7 +12,7 @@ import type { Attempt } from './execute.ts';
 export interface ActionHost {
   /** By full name, e.g. `postgres.query`. */
   readonly actions: ReadonlyMap<string, Action>;
-  readonly fetch: typeof fetch;
+  readonly fetch: GuardedFetch;
   readonly data: D1Database;
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
@@ -26,7 +27,6 @@ export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, se
 
 /** What is rarely asked for is made only then: contexts are made for every attempt. */
 export class AttemptContext implements ActionContext {
-  readonly fetch: typeof fetch;
   readonly data: D1Database;
   readonly now: () => number;
   readonly connection: OpenConnection;
@@ -35,12 +35,17 @@ export class AttemptContext implements ActionContext {
   private readonly host: ActionHost;
 
   constructor(attempt: Attempt, host: ActionHost, connection: OpenConnection) {
-    this.fetch = host.fetch;
     this.data = host.data;
     this.now = host.now;
     this.connection = connection;
     this.attempt = attempt;
     this.host = host;
+  }
+
+  get fetch(): typeof fetch {
+    const { host, connection } = this;
+    const sender = { hops: this.attempt.run.start.event.hops, origins: connection.origins };
+    return (input, init) => host.fetch(input, init, sender);
   }
 
   get input(): unknown {

@@ -7,7 +7,7 @@ import type { Outcome } from './execute.ts';
 import type { Parent } from './run-store.ts';
 import { objectOf } from './shards.ts';
 import type { RunRecord } from '../core/engine/record.ts';
-import type { Wait } from '../core/engine/state.ts';
+import type { TriggerEvent, Wait } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -26,13 +26,26 @@ export const unknownChain = (chain: string): Outcome =>
  * Starts the called run; calling again with the same key finds it again. Gives the outcome where there is
  * one already; else the called run tells it when it ends.
  */
-export async function callChain(env: Env, parent: Parent, wait: CallWait): Promise<Outcome | undefined> {
+export async function callChain(
+  env: Env,
+  parent: Parent,
+  wait: CallWait,
+  hops: TriggerEvent['hops'],
+): Promise<Outcome | undefined> {
   try {
     if (parent.depth > LIMITS.callDepth) return tooDeep(wait.chain);
     const active = (await currentConfiguration(env)).chains.get(wait.chain);
     if (active === undefined) return unknownChain(wait.chain);
     const { input, key } = wait;
-    const event = { type: 'chain', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
+    const event = {
+      type: 'chain',
+      params: {},
+      query: {},
+      headers: {},
+      body: input,
+      receivedAt: Date.now(),
+      hops,
+    } as const;
     const request = {
       chain: wait.chain,
       version: versionFor(active, key).version,

@@ -5,10 +5,9 @@ import { NO_CONNECTION, type ActionHost } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
 import { currentConfiguration, vaultOf, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
+import { wayOutOf } from './way-out.ts';
 import type { OpenConnection } from '../connectors/kit/types.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
-import { createEgressPolicy } from '../core/policy/egress.ts';
-import { createGuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Env } from '../env.ts';
 import { createLinks } from '../vault/links.ts';
 import { connectionContext } from '../vault/vault.ts';
@@ -21,11 +20,9 @@ export function hostOf(env: Env): ActionHost {
 }
 
 function build(env: Env): ActionHost {
-  const { EGRESS: egress } = env;
-  const wayOut: typeof fetch = egress === undefined ? fetch : (input, init) => egress.fetch(input, init);
   return {
     actions: actionsByName,
-    fetch: createGuardedFetch(createEgressPolicy(env.TIDEGATE_EGRESS_ALLOW ?? ''), wayOut),
+    fetch: wayOutOf(env).fetch,
     data: env.DATA,
     now: Date.now,
     linkTo: async (what) => {
@@ -89,5 +86,6 @@ async function decrypt(
   if (!settings.success || !parsed.success) {
     return fail('connection.invalid', `The connection ${name} does not fit ${connectorName} any more; save it again.`);
   }
-  return ok({ name, settings: settings.output, secrets: parsed.output });
+  const origins = facts.origins?.(settings.output, parsed.output);
+  return ok({ name, settings: settings.output, secrets: parsed.output, origins });
 }

@@ -333,11 +333,11 @@ export class RunPool {
   }
 
   #waiting({ run, parent }: Live, step: StepKey, wait: Wait): void {
-    const { id } = run.start;
+    const { id, event } = run.start;
     if (wait.kind === 'event') this.store.addWait(wait.event, wait.key, id, step);
     if (wait.kind !== 'call') return;
     const depth = (parent?.depth ?? 0) + 1;
-    void callChain(this.#env, { run: id, step, depth }, wait).then((outcome) =>
+    void callChain(this.#env, { run: id, step, depth }, wait, event.hops).then((outcome) =>
       outcome === undefined ? undefined : this.settle(id, step, outcome),
     );
   }

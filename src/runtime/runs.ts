@@ -15,7 +15,12 @@ import { fail, fault, ok, type Result } from '../core/errors.ts';
 import type { Env } from '../env.ts';
 import { loadInlineRun } from '../store/runs.ts';
 
-export async function startRun(env: Env, chain: string, input: unknown): Promise<Result<{ readonly id: string }>> {
+export async function startRun(
+  env: Env,
+  chain: string,
+  input: unknown,
+  hops?: number,
+): Promise<Result<{ readonly id: string }>> {
   const configuration = await checkConfiguration(env, 0);
   const active = configuration.chains.get(chain);
   if (active === undefined) return fail('chain.not-found', `There is no chain named ${chain}.`);
@@ -27,7 +32,15 @@ export async function startRun(env: Env, chain: string, input: unknown): Promise
       fault: fault('input.invalid', 'The input does not match the schema of the chain.', { issues }),
     };
   }
-  const event = { type: 'manual', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
+  const event = {
+    type: 'manual',
+    params: {},
+    query: {},
+    headers: {},
+    body: input,
+    receivedAt: Date.now(),
+    hops,
+  } as const;
   const request = { chain, version, trigger: 'manual', event, input };
   const [accepted] = await acceptRuns(env, undefined, [request]);
   return accepted === undefined ? fail('storage.unavailable', 'The run was not accepted; try again.') : ok(accepted);

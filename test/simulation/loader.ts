@@ -23,6 +23,9 @@ export function registerLoader(mutant: Mutant | undefined): void {
       if (specifier === 'cloudflare:workers') {
         return { url: here('./substitutes/cloudflare-workers.ts'), shortCircuit: true };
       }
+      if (specifier === 'cloudflare:sockets') {
+        return { url: here('./substitutes/cloudflare-sockets.ts'), shortCircuit: true };
+      }
       const resolved = next(specifier, context);
       const substitute = SUBSTITUTES.get(resolved.url);
       // A substitute may build on what it stands in for.

@@ -105,7 +105,6 @@ describe('the core', () => {
     ['const at = performance.now();', 'performance.now'],
     ['const dice = Math.random();', 'Math.random'],
     ['const id = crypto.randomUUID();', 'crypto’s random numbers'],
-    ['const reply = await fetch(url);', 'the global fetch'],
   ])('may not do %j', (line, name) => {
     expect(violations({ 'src/core/a.ts': `// first line\n${line}` })).toEqual([
       `src/core/a.ts:2 uses ${name}: core takes it as an argument`,
@@ -117,13 +116,53 @@ describe('the core', () => {
     'const at = new Date(now);',
     'const at = new Date(Date.UTC(2026, 0, 1));',
     'const format = new Intl.DateTimeFormat();',
-    'const reply = context.fetch(url);',
-    'const prefetch = refetch(url);',
     'const message = "Date.now() is not here";',
     'const digest = crypto.subtle.digest;',
     '// Date.now() in a comment',
   ])('may do %j', (line) => {
     expect(violations({ 'src/core/a.ts': line })).toEqual([]);
+  });
+});
+
+describe('traffic', () => {
+  const through = 'traffic leaves through src/runtime/way-out.ts only';
+
+  test.each([
+    ['const reply = await fetch(url);', 'the global fetch'],
+    ['  fetch(url, { method });', 'the global fetch'],
+    ['const wire = { now, fetch };', 'the global fetch'],
+    ['start(fetch, now);', 'the global fetch'],
+    ['const send = fetch;', 'the global fetch'],
+    ['globalThis.fetch(url);', 'the global fetch'],
+    ['const socket = new WebSocket(url);', 'a connection of its own'],
+    ['env.EGRESS.fetch(url);', 'the unguarded way out'],
+  ])('may not leave by %j, in no layer', (line, name) => {
+    for (const layer of ['core', 'drivers/s3', 'connectors/s3', 'runtime', 'gateway', 'control', 'vault']) {
+      const path = `src/${layer}/a.ts`;
+      expect(violations({ [path]: `// first line\n${line}` })).toEqual([`${path}:2 uses ${name}: ${through}`]);
+    }
+    expect(violations({ 'src/runtime/way-out.ts': line })).toEqual([]);
+  });
+
+  test.each(['cloudflare:sockets', 'node:net', 'node:tls', 'https'])('may not leave by a socket of %s', (name) => {
+    expect(violations({ 'src/runtime/a.ts': `import { connect } from '${name}';` })).toEqual([
+      `src/runtime/a.ts imports ${name}: ${through}`,
+    ]);
+  });
+
+  test.each([
+    'const reply = context.fetch(url);',
+    'const prefetch = refetch(url);',
+    'const send = async (fetch: typeof globalThis.fetch) => fetch(url);',
+    'const open = ({ fetch, now }: Context) => create({ fetch, now });',
+    'const { fetch } = host;\nawait fetch(url);',
+    'class A {\n  override async fetch(request: Request) {}\n}',
+    'export default {\n  fetch(request, env, ctx) {},\n};',
+    'interface Wire {\n  readonly fetch: typeof fetch;\n}',
+    "import type { Socket } from 'node:net';",
+    "const message = 'fetch(it)'; // fetch(it)",
+  ])('may be had like this: %j', (text) => {
+    expect(violations({ 'src/runtime/a.ts': text })).toEqual([]);
   });
 });
 

@@ -4,7 +4,7 @@ import { BlockList, isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
-import { checkUrl, createEgressPolicy } from '../../src/core/policy/egress.ts';
+import { checkSocket, checkUrl, createEgressPolicy } from '../../src/core/policy/egress.ts';
 import { plainOrigin } from '../../src/core/url.ts';
 import { readShared, sharedMissing } from '../support/shared.ts';
 
@@ -100,7 +100,7 @@ describe('the form of the URL', () => {
   test('a URL object is returned as it is, and so is a text whose host can be read in one way only', () => {
     const url = new URL('https://example.com/a');
     expect(checkUrl(NOTHING_ALLOWED, url)).toEqual({ ok: true, value: url });
-    const text = 'https://example.com:8443/a/../b';
+    const text = 'https://example.com:443/a/../b';
     expect(checkUrl(NOTHING_ALLOWED, text)).toEqual({ ok: true, value: text });
   });
 
@@ -113,6 +113,77 @@ describe('the form of the URL', () => {
     const result = checkUrl(NOTHING_ALLOWED, 'http://10.0.0.1/secret?token=x');
     expect(result).toMatchObject({ ok: false, fault: { message: expect.stringContaining('10.0.0.1') } });
     expect(JSON.stringify(result)).not.toContain('secret');
+  });
+});
+
+describe('the port', () => {
+  const isSocketRefused = (hostname: string, port: number, policy = NOTHING_ALLOWED): boolean => {
+    const result = checkSocket(policy, { hostname, port });
+    if (!result.ok) expect(result.fault.code).toBe('egress.refused');
+    return !result.ok;
+  };
+
+  test('of a public host is 80 or 443, unless the owner lists the host or the port', () => {
+    for (const port of [1, 21, 22, 23, 25, 81, 442, 444, 3306, 5432, 6379, 8080, 8443, 9200, 11211, 65_535]) {
+      const url = `http://example.com:${port}/`;
+      expect(isRefused(url), url).toBe(true);
+      expect(isRefused(url, createEgressPolicy(`example.com:${port}`)), url).toBe(false);
+      expect(isRefused(url, createEgressPolicy('example.com')), url).toBe(false);
+      expect(isRefused(url, createEgressPolicy('', `7,${port}`)), url).toBe(false);
+      expect(isRefused(url, createEgressPolicy('', '7')), url).toBe(true);
+    }
+    for (const url of ['https://example.com:80/', 'http://example.com:443/']) expect(isRefused(url)).toBe(false);
+  });
+
+  test('that is listed for all opens no private host', () => {
+    expect(isRefused('http://127.0.0.1:8080/', createEgressPolicy('', '8080'))).toBe(true);
+    expect(isSocketRefused('10.0.0.1', 5432, createEgressPolicy('', '5432'))).toBe(true);
+  });
+
+  test('of a socket is that of a database or of mail', () => {
+    for (const port of [465, 587, 993, 1433, 3306, 5432, 6379, 27_017]) {
+      expect(isSocketRefused('db.example.com', port)).toBe(false);
+    }
+    for (const port of [0, -1, 1.5, 65_536, Number.NaN, 22, 23, 25, 80, 443, 445, 2375, 11_211]) {
+      expect(isSocketRefused('db.example.com', port), String(port)).toBe(true);
+    }
+    expect(isSocketRefused('db.example.com', 25, createEgressPolicy('db.example.com:25'))).toBe(false);
+  });
+
+  test('of a socket opens no address that is not public, in no spelling', () => {
+    const hosts =
+      '127.0.0.1 127.1 2130706433 0x7f000001 0177.0.0.1 10.0.0.1 169.254.169.254 0.0.0.0 ::1 [::1] :: ::ffff:127.0.0.1 ' +
+      'fd00::1 fe80::1 localhost localhost. a.localhost metadata metadata.google.internal db.internal %31%32%37.0.0.1';
+    for (const host of hosts.split(' ')) expect(isSocketRefused(host, 5432), host).toBe(true);
+  });
+
+  test.for([
+    '',
+    ' ',
+    'a b.example',
+    'user@db.example.com',
+    'db.example.com/x',
+    'db.example.com:1',
+    'a\\b.example',
+    '*.x.y',
+    '[::1',
+  ])('of a socket opens nothing to %j, which is no host', (hostname) =>
+    expect(isSocketRefused(hostname, 5432)).toBe(true),
+  );
+
+  test('and the host of a socket come back as they were understood', () => {
+    expect(checkSocket(NOTHING_ALLOWED, { hostname: 'DB.Example.com', port: 5432 })).toEqual({
+      ok: true,
+      value: { hostname: 'db.example.com', port: 5432 },
+    });
+    expect(checkSocket(NOTHING_ALLOWED, { hostname: '2606:4700::1111', port: 5432 })).toEqual({
+      ok: true,
+      value: { hostname: '[2606:4700::1111]', port: 5432 },
+    });
+  });
+
+  test.for(['x', '0', '65536', '80-90', '-1', '1.5', '*'])('%s in the list of ports stops the start', (entry) => {
+    expect(() => createEgressPolicy('', `443,${entry}`)).toThrow(entry);
   });
 });
 

@@ -2,6 +2,7 @@
 
 import { Buffer } from 'node:buffer';
 import type { HttpParams } from './schemas.ts';
+import { parseJson } from '../../core/data/exact-json.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { isJson } from '../../core/media-type.ts';
 import { hostOf } from '../../core/url.ts';
@@ -54,11 +55,7 @@ function bodyOf(
   }
   // 204, HEAD and many a 202 have the type of JSON and no body.
   if (body === '') return { ok: true, value: null };
-  try {
-    return { ok: true, value: JSON.parse(body) };
-  } catch {
-    return { ok: false };
-  }
+  return parseJson(body, 'last');
 }
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

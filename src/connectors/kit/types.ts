@@ -9,6 +9,8 @@ export interface OpenConnection<Settings = unknown, Secrets = unknown> {
   readonly name: string;
   readonly settings: Settings;
   readonly secrets: Secrets;
+  /** See {@link ConnectionFacts.origins}. */
+  readonly origins?: readonly string[] | undefined;
 }
 
 /** What an application's endpoints are told. */
@@ -63,7 +65,16 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
   readonly required: boolean;
   readonly settings: GenericSchema<unknown, Settings>;
   readonly secrets: GenericSchema<unknown, Secrets>;
+  /**
+   * The origins that a step with such a connection may call, also as `https://*.host`; the guard refuses all
+   * others, so that no parameter of a step takes the credentials elsewhere. Left out only by a connector that
+   * sees to it itself, as `http` does, which follows redirects to other origins without them.
+   */
+  origins?(settings: Settings, secrets: Secrets): readonly string[];
 }
+
+/** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */
+export const originOf = (url: string): string => URL.parse(url)?.origin ?? '';
 
 export interface Connector {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** `postgres.*`: any Postgres, over Neon's HTTP protocol; docs/bridges.md tells how one gets to speak it. */
 
 import * as v from 'valibot';
-import { defineAction, type ActionContext, type Connector } from '../kit/types.ts';
+import { defineAction, originOf, type ActionContext, type Connector } from '../kit/types.ts';
 import { createPostgresDriver, type PostgresDriver, type PostgresResult } from '../../drivers/postgres/postgres.ts';
 import { ok, type Result } from '../../core/errors.ts';
 
@@ -24,7 +24,8 @@ const secrets = v.strictObject({
 });
 
 const connection = { settings, secrets };
-type Context = ActionContext<v.InferOutput<typeof settings>, v.InferOutput<typeof secrets>>;
+type Settings = v.InferOutput<typeof settings>;
+type Context = ActionContext<Settings, v.InferOutput<typeof secrets>>;
 
 const sql = v.pipe(
   v.string(),
@@ -56,7 +57,11 @@ const shown = ({ rows, rowCount }: PostgresResult) => ({ rows, rowCount });
 export const postgres: Connector = {
   name: 'postgres',
   title: 'Postgres',
-  connection: { required: true, ...connection },
+  connection: {
+    required: true,
+    ...connection,
+    origins: ({ endpoint }: Settings) => [endpoint === undefined ? 'https://*.neon.tech' : originOf(endpoint)],
+  },
   actions: {
     query: defineAction(
       {

@@ -2,7 +2,7 @@
 
 import * as v from 'valibot';
 import { commandIssue } from './commands.ts';
-import { defineAction, type ActionContext, type Connector } from '../kit/types.ts';
+import { defineAction, originOf, type ActionContext, type Connector } from '../kit/types.ts';
 import { createRedisDriver, type Command } from '../../drivers/redis/redis.ts';
 import { jsonOf } from '../../drivers/kit/exchange.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
@@ -17,7 +17,8 @@ const settings = v.strictObject({
 const secrets = v.strictObject({ token: v.pipe(v.string(), v.minLength(1)) });
 
 const connection = { settings, secrets };
-type Context = ActionContext<v.InferOutput<typeof settings>, v.InferOutput<typeof secrets>>;
+type Settings = v.InferOutput<typeof settings>;
+type Context = ActionContext<Settings, v.InferOutput<typeof secrets>>;
 
 const key = v.pipe(v.string(), v.minLength(1));
 const ttlSeconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10 * 365 * 24 * 3600));
@@ -42,7 +43,7 @@ async function send<T>(context: Context, words: Command, shape: (reply: unknown)
 export const redis: Connector = {
   name: 'redis',
   title: 'Redis',
-  connection: { required: true, ...connection },
+  connection: { required: true, ...connection, origins: ({ url }: Settings) => [originOf(url)] },
   actions: {
     get: defineAction(
       {

@@ -12,7 +12,7 @@ import {
   secrets,
   settings,
 } from './schemas.ts';
-import { defineAction, type ActionContext, type Connector } from '../kit/types.ts';
+import { defineAction, originOf, type ActionContext, type Connector } from '../kit/types.ts';
 import { createS3Driver, type S3Driver } from '../../drivers/s3/s3.ts';
 import { fail, ok } from '../../core/errors.ts';
 
@@ -37,7 +37,12 @@ function open(context: ActionContext<InferOutput<typeof settings>, InferOutput<t
 export const s3: Connector = {
   name: 's3',
   title: 'S3',
-  connection: { required: true, ...connection },
+  connection: {
+    required: true,
+    ...connection,
+    origins: ({ endpoint, pathStyle }: InferOutput<typeof settings>) =>
+      pathStyle === false ? [originOf(endpoint).replace('//', '//*.')] : [originOf(endpoint)],
+  },
   actions: {
     get: defineAction(
       {

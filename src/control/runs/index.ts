@@ -11,6 +11,7 @@ import { ok } from '../../core/errors.ts';
 import { RUN_STATUSES } from '../../core/engine/record.ts';
 import { showRun, showSummary } from '../../core/engine/show.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { HOPS_HEADER, hopsOf } from '../../core/policy/hops.ts';
 import { recordAction } from '../../store/audit.ts';
 
 const TAG = 'Runs';
@@ -47,8 +48,8 @@ export const runs = [
       },
     },
     faults: ['chain.not-found', 'input.invalid', 'run.busy'],
-    async handle({ ports, origin, params: { name }, body: { input } }) {
-      const started = await ports.startRun(name, input);
+    async handle({ ports, origin, request, params: { name }, body: { input } }) {
+      const started = await ports.startRun(name, input, hopsOf(request.headers.get(HOPS_HEADER)));
       if (!started.ok) return started;
       const { id } = started.value;
       const path = `${API}/runs/${id}`;

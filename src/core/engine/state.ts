@@ -17,6 +17,8 @@ export interface TriggerEvent {
   readonly body: unknown;
   /** Unix time in milliseconds. */
   readonly receivedAt: number;
+  /** Gateways that the request had passed before this one; absent for none. */
+  readonly hops?: number | undefined;
 }
 
 export interface RunStart {

@@ -6,9 +6,11 @@
  */
 
 import type { TriggerEvent } from '../engine/state.ts';
-import { Bare, deeperThan } from '../json.ts';
+import { parseJson } from '../data/exact-json.ts';
+import { Bare } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { isJson } from '../media-type.ts';
+import { HOPS_HEADER, hopsOf } from '../policy/hops.ts';
 
 export const EVENT_STATUSES = ['accepted', 'ignored', 'failed', 'rejected'] as const;
 export type EventStatus = (typeof EVENT_STATUSES)[number];
@@ -95,6 +97,7 @@ export function triggerEventOf(content: Omit<EventContent, 'scheme'>, receivedAt
     headers,
     body: bodyOf(content.body, headers['content-type'] ?? null),
     receivedAt,
+    hops: hopsOf(headers[HOPS_HEADER] ?? null),
   };
 }
 
@@ -106,18 +109,14 @@ function queryOf(text: string): Record<string, string> {
 
 const decoder = new TextDecoder();
 
-/** Form fields where it is a form, JSON where it is JSON, text otherwise; JSON that is too deep to work on is text. */
+/** Form fields where it is a form, JSON where it is JSON, text otherwise; JSON that is too deep, or has two meanings, is text. */
 function bodyOf(bytes: Uint8Array, type: string | null): unknown {
   const text = decoder.decode(bytes);
   if (type?.startsWith('application/x-www-form-urlencoded') === true) {
     return Object.fromEntries(new URLSearchParams(text));
   }
-  if (deeperThan(text, LIMITS.jsonDepth)) return text;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
+  const json = parseJson(text);
+  return json.ok ? json.value : text;
 }
 
 const TEXT_TYPE = /^(?:text\/|application\/(?:[\w.-]+\+)?(?:json|xml)|application\/x-www-form-urlencoded)/i;

@@ -1,8 +1,9 @@
 /**
- * Which addresses the gateway may call: the one guard of all outgoing HTTP traffic.
+ * Which addresses the gateway may call: the one guard of all outgoing traffic, of requests and sockets.
  *
- * Guarantee: a URL whose host is, in any spelling, an address that is not globally routable, or a name
- * that is only known inside a network, is refused unless the owner listed that host.
+ * Guarantee: a host that is, in any spelling, an address that is not globally routable, or a name that is
+ * only known inside a network, and a port that its kind of traffic does not usually have, are refused
+ * unless the owner listed that host.
  * Accepted weakness: the check is pure and resolves no names. A public name that points at a private
  * address (`localtest.me`, `127.0.0.1.nip.io`, a rebinding name) passes here; it is the network of the
  * runtime that must not reach private addresses (Cloudflare's does not; workerd: `allow = ["public"]`).
@@ -15,21 +16,31 @@ import { plainOrigin } from '../url.ts';
 export interface EgressPolicy {
   /** `host` where every port is allowed, `host:port` otherwise; IPv6 in brackets. */
   readonly allowed: ReadonlySet<string>;
+  /** Ports of public hosts for requests, and for sockets. */
+  readonly webPorts: ReadonlySet<number>;
+  readonly socketPorts: ReadonlySet<number>;
   /** Verdicts on the plain origins that were asked for. */
   readonly known: Map<string, Result<URL>>;
 }
 
 const ENTRY = /^(\[[0-9a-f:.]+\]|[^\s:/?#@*\\[\]]+)(?::(\d{1,5}))?$/i;
 
+const WEB_PORTS = [80, 443];
+/**
+ * SMTP submission, IMAP and POP3 over TLS, LDAP over TLS, SQL Server, Oracle, MySQL, Postgres and its
+ * usual pooler, AMQP over TLS, Redis and Redis over TLS, MQTT over TLS, Cassandra, ClickHouse over TLS, MongoDB.
+ */
+const SOCKET_PORTS = [465, 587, 993, 995, 636, 1433, 1521, 3306, 5432, 6432, 5671, 6379, 6380, 8883, 9042, 9440, 27017];
+
 /**
  * @param allow `host` or `host:port`, separated by commas; a host must be named exactly
+ * @param ports further ports of public hosts, separated by commas
  * @throws FaultError `internal.unexpected` for an entry that can never match: a guard that was not
  *   understood must not start
  */
-export function createEgressPolicy(allow: string): EgressPolicy {
+export function createEgressPolicy(allow: string, ports = ''): EgressPolicy {
   const allowed = new Set<string>();
-  for (const entry of allow.split(',').map((part) => part.trim())) {
-    if (entry === '') continue;
+  for (const entry of entriesOf(allow)) {
     const [, host = '', port] = ENTRY.exec(entry) ?? [];
     if (host === '' || !URL.canParse(`http://${host}:${port ?? 80}`)) {
       const fix = 'Write "host" or "host:port", separated by commas, IPv6 in brackets, without "*".';
@@ -38,7 +49,26 @@ export function createEgressPolicy(allow: string): EgressPolicy {
     const name = withoutDot(new URL(`http://${host}`).hostname);
     allowed.add(port === undefined ? name : `${name}:${Number(port)}`);
   }
-  return { allowed, known: new Map() };
+  const more = entriesOf(ports).map(portOf);
+  return {
+    allowed,
+    webPorts: new Set([...WEB_PORTS, ...more]),
+    socketPorts: new Set([...SOCKET_PORTS, ...more]),
+    known: new Map(),
+  };
+}
+
+const entriesOf = (list: string): string[] =>
+  list
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+
+function portOf(entry: string): number {
+  const port = /^\d{1,5}$/.test(entry) ? Number(entry) : 0;
+  if (port >= 1 && port <= 65_535) return port;
+  const message = `"${entry}" in the list of egress ports is no port. Write numbers from 1 to 65535, separated by commas.`;
+  throw new FaultError(fault('internal.unexpected', message));
 }
 
 /**
@@ -68,12 +98,39 @@ function check(policy: EgressPolicy, url: URL | null): Result<URL> {
   if (url.username !== '' || url.password !== '') {
     return refuse('An address may not hold a user name or password; use a connection.');
   }
-  const host = withoutDot(url.hostname);
-  const reason = reasonAgainst(host);
-  if (reason === undefined) return ok(url);
-  const port = url.port === '' ? (protocol === 'https:' ? '443' : '80') : url.port;
-  if (policy.allowed.has(host) || policy.allowed.has(`${host}:${port}`)) return ok(url);
-  return refuse(`The host ${host} is ${reason}. The owner may list it in TIDEGATE_EGRESS_ALLOW.`);
+  const port = url.port === '' ? (protocol === 'https:' ? 443 : 80) : Number(url.port);
+  const reason = reasonAgainst(policy, url.hostname, port, policy.webPorts);
+  return reason === undefined ? ok(url) : refuse(reason);
+}
+
+/** What a socket may be opened to; the name as it was understood, IPv6 in brackets. */
+export interface SocketHost {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** The host as it may be given to `connect`. Fault `egress.refused` with the reason. */
+export function checkSocket(policy: EgressPolicy, { hostname, port }: SocketHost): Result<SocketHost> {
+  const written = hostname.includes(':') && !hostname.startsWith('[') ? `[${hostname}]` : hostname;
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) return refuse(`${port} is no port.`);
+  const url = ENTRY.test(written) ? URL.parse(`http://${written}/`) : null;
+  if (url === null) return refuse('The address of the socket is no host.');
+  const reason = reasonAgainst(policy, url.hostname, port, policy.socketPorts);
+  return reason === undefined ? ok({ hostname: url.hostname, port }) : refuse(reason);
+}
+
+function reasonAgainst(
+  { allowed }: EgressPolicy,
+  hostname: string,
+  port: number,
+  ports: ReadonlySet<number>,
+): string | undefined {
+  const host = withoutDot(hostname);
+  if (allowed.has(host) || allowed.has(`${host}:${port}`)) return undefined;
+  const kind = kindOf(host);
+  if (kind !== undefined) return `The host ${host} is ${kind}. The owner may list it in TIDEGATE_EGRESS_ALLOW.`;
+  if (ports.has(port)) return undefined;
+  return `The port ${port} of ${host} is not open. The owner may list ${host}:${port} in TIDEGATE_EGRESS_ALLOW.`;
 }
 
 const refuse = (message: string): Result<never> => fail('egress.refused', message);
@@ -95,8 +152,8 @@ const METADATA_HOSTS: ReadonlySet<string> = new Set([
   'api.metadata.cloud.ibm.com',
 ]);
 
-/** Why the host is refused; undefined for a public one. The parser has made addresses canonical. */
-function reasonAgainst(host: string): string | undefined {
+/** What the host is instead of public; undefined for a public one. The parser has made addresses canonical. */
+function kindOf(host: string): string | undefined {
   if (host.startsWith('[')) return isPublicIPv6(host) ? undefined : 'not a public address';
   const lastDot = host.lastIndexOf('.');
   // A name without a dot is found only through a hosts file or a search domain: `metadata`, `ip6-localhost`.

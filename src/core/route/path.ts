@@ -41,7 +41,7 @@ export const parametersOf = (path: string): readonly string[] =>
   [...path.matchAll(/\{([^/*]*)\*?\}/g)].map(([, name = '']) => name);
 
 /** A segment that a server could take for a step upwards, or a character that it could take for a slash. */
-const STEPS_UP = /(?:^|\/)(?:\.|%2e){1,2}(?=\/|$|;)|\\|%5c|%00/i;
+const STEPS_UP = /(?:^|\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$|;)|\\|%5c|%00/i;
 
 /** Whether a path says the same to everybody who reads it, so that it may be passed on. */
 export const isPlainPath = (path: string): boolean => !STEPS_UP.test(path);

@@ -5,6 +5,7 @@
  * by itself, and answers an aborted call with the result "Aborted".
  */
 
+import { quoteLargeIntegers } from '../../core/data/exact-json.ts';
 import { isObject } from '../../core/json.ts';
 import { fail, fault, ok, type ErrorCode, type Fault, type Result } from '../../core/errors.ts';
 import { exchange, jsonOf, refusal, textOf, type Wire } from '../kit/exchange.ts';
@@ -42,7 +43,8 @@ export function createRedisDriver(connection: RedisConnection, wire: Wire): Redi
     // 400 is Redis' own error, unless something else answers there.
     const { status } = reply.value;
     if (status !== 200 && status !== 400) return { ok: false, fault: refusal('Redis', reply.value, wire.now()) };
-    return jsonOf('Redis', quoteLargeIntegers(textOf(reply.value.bytes)));
+    const text = textOf(reply.value.bytes);
+    return jsonOf('Redis', /[:,[]-?\d{16}/.test(text) ? quoteLargeIntegers(text) : text);
   }
 
   return {
@@ -99,14 +101,4 @@ function redisFault(error: string): Fault {
   const limited = /max (daily )?requests? limit exceeded/i.test(error);
   const code = limited ? 'upstream.rate-limited' : (ERROR_WORDS[word] ?? 'upstream.rejected');
   return fault(code, `Redis: ${error}`);
-}
-
-/** A JSON text matched whole, so that digits inside it stay as they are; or an integer too long for a double. */
-const TEXT_OR_LONG_INTEGER = /"(?:[^"\\]|\\.)*"|-?\d{16,}/g;
-
-function quoteLargeIntegers(json: string): string {
-  if (!/[:,[]-?\d{16}/.test(json)) return json;
-  return json.replace(TEXT_OR_LONG_INTEGER, (match) =>
-    match.startsWith('"') || Number.isSafeInteger(Number(match)) ? match : `"${match}"`,
-  );
 }

@@ -36,7 +36,8 @@ function addressOf(connection: S3Connection, request: S3Request): Result<URL> {
   const bucket = request.bucket ?? connection.bucket;
   if (bucket === undefined) return fail('step.params', 'Give `bucket`: the connection names none.');
   if (!/^[A-Za-z0-9][\w.-]{1,254}$/.test(bucket)) return fail('step.params', `\`bucket\` is no name of a bucket.`);
-  const url = new URL(connection.endpoint);
+  const url = URL.parse(connection.endpoint);
+  if (url === null) return fail('connection.invalid', '`endpoint` is no absolute URL.');
   const base = url.pathname.replace(/\/+$/, '');
   const path = connection.pathStyle === false ? base : `${base}/${bucket}`;
   if (connection.pathStyle === false) url.host = `${bucket}.${url.host}`;

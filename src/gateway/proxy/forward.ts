@@ -14,6 +14,7 @@ import type { Exchange, Identity } from '../exchange.ts';
 import { fault, FaultError, problemResponse, type Fault } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { admit, settleCall } from '../../core/policy/breaker.ts';
+import { HOPS_HEADER, hopsOf } from '../../core/policy/hops.ts';
 import { isRepeatable, noteRequest, takeRetry, type RetryPlan, type RetryReason } from '../../core/proxy/retries.ts';
 import type { Trace } from '../../core/proxy/trace.ts';
 import type { PoolPlan } from '../../core/route/upstream.ts';
@@ -176,6 +177,7 @@ const REASONS: ReadonlyMap<number, RetryReason> = new Map([
 async function send(call: Call, base: string): Promise<Attempt> {
   const { exchange, headers, body, path, retries, timeoutMilliseconds } = call;
   const { env, method } = exchange;
+  const hops = hopsOf(exchange.headers.get(HOPS_HEADER));
   // A last attempt needs none: the runtime ends it with the request.
   const controller = retries === undefined ? undefined : new AbortController();
   const init: RequestInit = { method, headers, body, redirect: 'manual' };
@@ -187,7 +189,7 @@ async function send(call: Call, base: string): Promise<Attempt> {
     timer = setTimeout(resolve, timeoutMilliseconds, undefined);
   });
   try {
-    const reply = await Promise.race([hostOf(env).fetch(base + path, init), late]);
+    const reply = await Promise.race([hostOf(env).fetch(base + path, init, { hops }), late]);
     if (reply !== undefined) return { reply, reason: REASONS.get(reply.status) };
     controller?.abort();
     return { fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' };

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { ADMIN_KEY, codeOf, ORIGIN, testControl } from './fixtures.ts';
 import { endpoints } from '../../../src/control/index.ts';
 import { fail } from '../../../src/core/errors.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
 
 const refuseAll = async () => {
   throw new Error('A refused request reached the gateway.');
@@ -20,12 +21,15 @@ const control = testControl({
 const guarded = endpoints.filter((item) => item.access !== 'public');
 const addressOf = (path: string): string => ORIGIN + path.replace('{name}', 'orders').replace('{id}', 'run_0_1');
 
-/** As a working call would look, so that only the credential can be the reason to refuse. */
+let callers = 0;
+
+/** As a working call would look, so that only the credential can be the reason to refuse; each from an address of its own. */
 const attempt = (method: string, url: string, headers: Record<string, string>) =>
   control.send(
     new Request(url, {
       method,
-      headers: { 'content-type': 'application/json', ...headers },
+      headers: { 'content-type': 'application/json', 'cf-connecting-ip': `192.0.2.${++callers}`, ...headers },
+      cf: { colo: 'TST' } as CfProperties,
       ...(method === 'PUT' || method === 'POST' ? { body: '{}' } : {}),
     }),
   );
@@ -98,6 +102,19 @@ test.each([
   '/_/api/v1/openapi.json%00',
 ])('%s is behind the key', async (path) => {
   expect((await attempt('GET', ORIGIN + path, {})).status).toBe(401);
+});
+
+test('wrong keys from one address are limited, from all addresses together where the platform names none', async () => {
+  const limited = testControl();
+  const send = async (key: string, headers: Record<string, string>): Promise<number> =>
+    (await limited.call('GET', '/chains', undefined, { authorization: `Bearer ${key}`, ...headers })).status;
+  const statuses: number[] = [];
+  for (let count = 0; count <= LIMITS.wrongKeysBurst; count++) {
+    // Without the platform in front, this header is the caller's own.
+    statuses.push(await send('wrong', { 'cf-connecting-ip': `192.0.2.${count}` }));
+  }
+  expect(statuses).toEqual([...Array<number>(LIMITS.wrongKeysBurst).fill(401), 429]);
+  expect(await send(ADMIN_KEY, {})).toBe(200);
 });
 
 test.each([undefined, ''])('with the admin key %j the API is closed, to an empty credential too', async (adminKey) => {

@@ -1,0 +1,249 @@
+/**
+ * Row 52: secrets that nobody else has are put wherever secrets come in, everything is made to fail, and then
+ * nothing that the gateway wrote or said holds one: logs, answers, D1, the objects, R2.
+ */
+
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { listen, type Running } from '../../../scripts/servers/process.ts';
+import { startGateway, type StartedGateway } from './support.ts';
+
+/** By what it stands for; its text is found in no other place of the world. */
+const canaries = new Map<string, string>();
+
+function canary(what: string): string {
+  const text = `cnry${randomBytes(12).toString('hex')}`;
+  canaries.set(`${what} (${canaries.size})`, text);
+  return text;
+}
+
+/** In the forms in which a secret could lie about. */
+const formsOf = (text: string): string[] => [
+  text,
+  encodeURIComponent(text),
+  ...[0, 1, 2].map((shift) => {
+    // Whatever stands before it shifts its base64; the ends depend on what stands around.
+    const encoded = Buffer.from('x'.repeat(shift) + text).toString('base64');
+    return encoded.slice(4, -4);
+  }),
+];
+
+const leaksIn = (text: string): string[] =>
+  [...canaries].filter(([, secret]) => formsOf(secret).some((form) => text.includes(form))).map(([what]) => what);
+
+let gateway: StartedGateway;
+let upstream: Running & { readonly port: number };
+/** What callers were told. */
+const answers: string[] = [];
+let base: string;
+
+async function ask(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  const reply = await fetch(gateway.url + path, {
+    method,
+    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  });
+  answers.push(`${[...reply.headers].join('\n')}\n${await reply.clone().text()}`);
+  return reply;
+}
+
+const manage = (method: string, path: string, body?: unknown): Promise<Response> =>
+  ask(method, `/_/api/v1${path}`, body, { authorization: `Bearer ${gateway.adminKey}` });
+
+beforeAll(async () => {
+  // Refuses whatever comes, and for some paths breaks off, so that every error path is taken.
+  const server = createServer((request, response) => {
+    request.resume();
+    const path = request.url ?? '';
+    if (path.includes('/break')) return void request.socket.destroy();
+    if (path.includes('/away')) return void response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
+    if (path.includes('/fine')) return void response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+    if (path.includes('/nonsense'))
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end('{');
+    response.writeHead(path.includes('/401') ? 401 : 500, { 'content-type': 'text/plain' }).end('no');
+  });
+  upstream = await listen(server);
+  base = `http://127.0.0.1:${upstream.port}`;
+  gateway = await startGateway();
+});
+
+afterAll(async () => {
+  await upstream.stop();
+  gateway.remove();
+});
+
+async function useConnections(): Promise<void> {
+  const connections = {
+    'c-http': {
+      connector: 'http',
+      settings: { baseUrl: base },
+      secrets: { bearer: canary('a bearer token'), headers: { 'x-vendor': canary('a secret header') } },
+    },
+    'c-basic': {
+      connector: 'http',
+      settings: { baseUrl: base },
+      secrets: { basic: { username: 'u', password: canary('a password') } },
+    },
+    'c-redis': { connector: 'redis', settings: { url: base }, secrets: { token: canary('a token of Redis') } },
+    'c-s3': {
+      connector: 's3',
+      settings: { endpoint: base, region: 'r', bucket: 'bucket' },
+      secrets: { accessKeyId: 'id', secretAccessKey: canary('a key of S3'), sessionToken: canary('a session of S3') },
+    },
+    'c-pg': {
+      connector: 'postgres',
+      settings: { endpoint: `${base}/sql` },
+      secrets: {
+        connectionString: `postgresql://u:${canary('a password of Postgres')}@db.example/x`,
+        token: canary('a token of a bridge'),
+      },
+    },
+  };
+  for (const [name, connection] of Object.entries(connections)) {
+    expect((await manage('PUT', `/connections/${name}`, connection)).status).toBeLessThan(300);
+    await manage('GET', `/connections/${name}`);
+    // Refused, with the secrets in what was sent.
+    await manage('PUT', `/connections/${name}`, {
+      ...connection,
+      secrets: { ...connection.secrets, unknown: canary(`a mistake in ${name}`) },
+    });
+    await manage('PUT', `/connections/${name}`, { ...connection, settings: { ...connection.settings, unknown: 1 } });
+  }
+  const steps: Record<string, unknown> = {};
+  const fails = { onError: 'continue', retries: { limit: 1, delay: '10ms' } };
+  for (const path of ['401', '500', 'break', 'away', 'nonsense', 'fine']) {
+    for (const connection of ['c-http', 'c-basic']) {
+      steps[`${connection.replace('-', '')}${path}`] = {
+        use: 'http.get',
+        connection,
+        with: { url: `/${path}` },
+        ...fails,
+      };
+    }
+  }
+  steps['redis'] = { use: 'redis.get', connection: 'c-redis', with: { key: 'a' }, ...fails };
+  steps['s3'] = { use: 's3.get', connection: 'c-s3', with: { key: 'a' }, ...fails };
+  steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };
+  steps['elsewhere'] = { use: 'http.get', connection: 'c-http', with: { url: 'https://evil.example/' }, ...fails };
+  for (const mode of ['inline', 'durable']) {
+    const triggers = { api: { type: 'http', method: 'POST', path: `/use-${mode}`, auth: 'public', respond: 'result' } };
+    const made = await manage('PUT', `/chains/use-${mode}`, { mode, triggers, steps, output: '{{ steps }}' });
+    expect(made.status, answers.at(-1)).toBeLessThan(300);
+    const used = await ask('POST', `/use-${mode}`, {});
+    await manage('GET', `/runs/${used.headers.get('tidegate-run')}`);
+  }
+}
+
+async function callWithCredentials(): Promise<void> {
+  const triggers = { api: { type: 'http', method: 'POST', path: '/keyed', auth: 'key' } };
+  const seen = { headers: '{{ trigger.headers }}', query: '{{ trigger.query }}' };
+  for (const mode of ['inline', 'durable']) {
+    const api = { ...triggers.api, path: `/keyed-${mode}`, respond: 'result' };
+    await manage('PUT', `/chains/keyed-${mode}`, { mode, triggers: { api }, steps: {}, output: seen });
+    const made = (await (await manage('POST', '/keys', { name: 'canary' })).json()) as { key: string };
+    // The one answer that shows a new key.
+    answers.pop();
+    canaries.set(`an API key (${mode})`, made.key);
+    const headers = (): Record<string, string> =>
+      Object.fromEntries(
+        [
+          'cookie',
+          'proxy-authorization',
+          'cf-access-jwt-assertion',
+          'x-auth-token',
+          'x-gitlab-token',
+          'x-secret',
+          'x-csrf-token',
+          'api-key',
+          'x-amz-security-token',
+          'x-goog-iap-jwt-assertion',
+          'x-forwarded-authorization',
+          'x-password',
+        ].map((name) => [name, canary(`the header ${name} (${mode})`)]),
+      );
+    expect(
+      (await ask('POST', `/keyed-${mode}`, {}, { ...headers(), authorization: `Bearer ${made.key}` })).status,
+    ).toBe(200);
+    await ask('POST', `/keyed-${mode}`, {}, { ...headers(), 'x-api-key': made.key });
+    await ask('POST', `/keyed-${mode}`, {}, { ...headers(), authorization: `Bearer ${canary('a wrong API key')}` });
+    await ask('POST', `/keyed-${mode}`, {}, { ...headers(), 'x-api-key': canary('another wrong API key') });
+    await ask('POST', `/keyed-${mode}`, '{', { ...headers(), 'x-api-key': made.key });
+  }
+  await ask('GET', '/_/api/v1/chains', undefined, { authorization: `Bearer ${canary('a wrong admin key')}` });
+  await ask('GET', '/_/api/v1/chains', undefined, {
+    authorization: `Basic ${canary('an admin key under another scheme')}`,
+  });
+}
+
+async function deliverWebhooks(): Promise<void> {
+  const secret = canary('the secret of a source');
+  await manage('PUT', '/sources/canary', { scheme: 'stripe', secret: `whsec_${secret}` });
+  await manage('GET', '/sources/canary');
+  await manage('PUT', '/sources/canary', { scheme: 'nothing', secret: `whsec_${secret}` });
+  await ask(
+    'POST',
+    '/hooks/canary',
+    { type: 'x' },
+    { 'stripe-signature': 't=1,v1=00', 'x-gitlab-token': canary('a token of a webhook') },
+  );
+}
+
+/** An author may write a token into an address; the document holds it then, and nothing else may. */
+const written = new Set<string>();
+
+async function callWithQueries(): Promise<void> {
+  for (const mode of ['inline', 'durable']) {
+    for (const path of ['401', '500', 'break', 'away', 'nonsense']) {
+      const token = canary(`the query of ${path} (${mode})`);
+      written.add(token);
+      const name = `query-${mode}-${path}`;
+      const triggers = { api: { type: 'http', method: 'POST', path: `/${name}`, auth: 'public', respond: 'result' } };
+      const get = { use: 'http.get', with: { url: `${base}/${path}?token=${token}` }, retries: { limit: 0 } };
+      expect((await manage('PUT', `/chains/${name}`, { mode, triggers, steps: { get } })).status).toBeLessThan(300);
+      const failed = await ask('POST', `/${name}`, {});
+      expect(failed.status).toBeGreaterThanOrEqual(400);
+      await manage('GET', `/runs/${failed.headers.get('tidegate-run')}`);
+    }
+  }
+}
+
+describe('attack 52: canary secrets', () => {
+  test('are found in no answer, log or file, whatever fails', async () => {
+    await useConnections();
+    await callWithCredentials();
+    await deliverWebhooks();
+    await callWithQueries();
+    canaries.set('the admin key', gateway.adminKey);
+    await gateway.runScheduled();
+    await gateway.stop();
+
+    expect(leaksIn(answers.join('\n')), 'in answers').toEqual([]);
+    expect(leaksIn(gateway.lines.join('\n')), 'in logs').toEqual([]);
+    const files = readdirSync(gateway.directory, { recursive: true, withFileTypes: true }).filter((entry) =>
+      entry.isFile(),
+    );
+    const data = files.filter((entry) => !['admin-key', 'master-key'].includes(basename(entry.name)));
+    expect(data.length).toBeGreaterThan(3);
+    const texts = data.map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'));
+    // The search does see what D1 holds.
+    for (const secret of written) expect(texts.some((text) => text.includes(secret))).toBe(true);
+    for (const [what, secret] of canaries) if (written.has(secret)) canaries.delete(what);
+    for (const [index, text] of texts.entries()) expect(leaksIn(text), data[index]?.name).toEqual([]);
+  });
+
+  test('would be found: the search sees what is stored on purpose', () => {
+    const shown = createHash('sha256').update('x').digest('hex');
+    canaries.set('on purpose', shown);
+    for (const form of formsOf(shown)) expect(leaksIn(`before ${form} after`)).toContain('on purpose');
+    const bytes = Buffer.from(`user:${shown}!`).toString('base64');
+    expect(leaksIn(bytes)).toContain('on purpose');
+  });
+});
