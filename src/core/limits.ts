@@ -370,7 +370,6 @@ export const LIMITS = {
   upstreamTimeoutMilliseconds: 30_000,
   upstreamTimeoutLongestMilliseconds: 15 * 60_000,
   /** How often one request may pass through the gateway: a route may lead to another, but not back to itself. */
-  gatewayPasses: 5,
   /** Attempts of one request at upstreams, the first included. */
   upstreamAttempts: 5,
   /** A body up to this size is kept in memory so that it can be sent again. */

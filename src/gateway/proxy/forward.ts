@@ -8,7 +8,7 @@
  */
 
 import { compressed, withTimeouts } from './body.ts';
-import { isLoop, prepareHeaders } from './headers.ts';
+import { prepareHeaders } from './headers.ts';
 import { BUDGET, chooseTarget, noteCall, poolOf, stickyKey, type Pool } from './pool.ts';
 import type { Exchange, Identity } from '../exchange.ts';
 import { fault, FaultError, problemResponse, type Fault } from '../../core/errors.ts';
@@ -74,9 +74,6 @@ export async function forward(
   options: ForwardOptions = {},
 ): Promise<Response> {
   const { method, request, receivedAt, env, ctx } = exchange;
-  if (isLoop(exchange.headers)) {
-    return problemResponse(fault('request.loop', 'A route leads back to the gateway; look at its upstream.'));
-  }
   const headers = outgoing.headers ?? new Headers(exchange.headers);
   const { credentials = [], trace } = options;
   prepareHeaders(headers, exchange, { forwarded: plan.forwarded, credentials, trace });

@@ -10,7 +10,6 @@
 
 import { randomId } from '../random-id.ts';
 import type { Exchange } from '../exchange.ts';
-import { LIMITS } from '../../core/limits.ts';
 import { traceOf, traceparentOf, type Trace } from '../../core/proxy/trace.ts';
 
 /**
@@ -21,8 +20,6 @@ const HOP_BY_HOP = ['expect', 'http2-settings', 'proxy-authorization', 'proxy-co
 
 /** What a caller might say of itself, besides the three that are set. */
 const CLAIMS = ['forwarded', 'true-client-ip', 'x-forwarded-port', 'x-forwarded-prefix', 'x-real-ip'];
-
-const PSEUDONYM = 'tidegate';
 
 export interface HeaderOptions {
   readonly forwarded: 'replace' | 'append';
@@ -43,7 +40,7 @@ export function prepareHeaders(headers: Headers, exchange: Exchange, options: He
   for (const name of HOP_BY_HOP) headers.delete(name);
   for (const name of options.credentials) headers.delete(name);
   setForwarded(headers, exchange, options.forwarded);
-  headers.append('via', `1.1 ${PSEUDONYM}`);
+  headers.append('via', '1.1 tidegate');
   const parent = headers.get('traceparent');
   const trace = options.trace ?? traceOf(parent, randomId);
   // Of another trace, or of none: the state would be somebody else's.
@@ -81,9 +78,3 @@ function setForwarded(headers: Headers, exchange: Exchange, mode: 'replace' | 'a
 /** Where the request comes from; undefined on a machine of one's own, where the runtime does not tell. */
 export const clientAddress = ({ env, headers }: Exchange): string | undefined =>
   env.EGRESS === undefined ? (headers.get('cf-connecting-ip') ?? undefined) : undefined;
-
-/** Whether the request has passed through the gateway too often: a route that leads back to itself. */
-export function isLoop(headers: Headers): boolean {
-  const via = headers.get('via');
-  return via !== null && via.split(PSEUDONYM).length - 1 >= LIMITS.gatewayPasses;
-}
