@@ -2,6 +2,7 @@
 
 import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
+import { signInRulesOf } from './control/principal.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
@@ -28,6 +29,7 @@ import {
   sweepRuns,
 } from './runtime/runs.ts';
 import { watchPools } from './runtime/health.ts';
+import { hostOf } from './runtime/host.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
@@ -40,6 +42,7 @@ export { InboxObject } from './runtime/inbox-object.ts';
 export { HealthObject } from './runtime/health-object.ts';
 export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 export { MessagesObject } from './runtime/outbound/messages-object.ts';
+export { ReplayObject } from './runtime/replay.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -86,13 +89,17 @@ export default {
 
 const schedulerOf = (env: Env) => env.SCHEDULER.getByName('scheduler');
 
-function portsOf(env: Env): ControlPorts {
+function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPorts {
   return {
     db: env.DB,
     vault: vaultOf(env),
     catalogue,
     connectors: connectorsByName,
     adminKey: env.TIDEGATE_ADMIN_KEY,
+    signIn: {
+      ...signInRulesOf(env),
+      keys: { fetch: hostOf(env).fetch, now: Date.now, waitUntil: (work) => ctx.waitUntil(work) },
+    },
     now: Date.now,
     configurationChanged: async () => applyConfiguration(env, await reloadConfiguration(env)),
     startRun: (chain, input) => startRun(env, chain, input),

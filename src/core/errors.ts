@@ -28,6 +28,7 @@ export const ERRORS = {
   'auth.invalid': terminal(401, 'The credential is not valid'),
   'auth.forbidden': terminal(403, 'The credential does not allow this'),
   'auth.closed': terminal(503, 'The management API is closed'),
+  'auth.unavailable': retryable(503, 'The credential cannot be verified at the moment'),
 
   'chain.invalid': terminal(422, 'The chain document is not valid'),
   'chain.not-found': terminal(404, 'There is no such chain'),
@@ -110,6 +111,9 @@ export const ERRORS = {
   'message.invalid': terminal(422, 'The message is not valid'),
 
   'key.not-found': terminal(404, 'There is no such key'),
+  'token.not-found': terminal(404, 'There is no such management token'),
+  'person.not-found': terminal(404, 'There is no such person'),
+  'person.taken': terminal(409, 'This person has a role already'),
   'storage.unavailable': retryable(503, 'The storage did not answer'),
   'internal.unexpected': retryable(500, 'Something unexpected happened'),
 } as const satisfies Record<string, ErrorFacts>;
@@ -133,6 +137,8 @@ export interface Fault {
   readonly retryAfterMilliseconds?: number;
   /** HTTP status where it differs from the code's own. */
   readonly status?: number;
+  /** `WWW-Authenticate`, where it is not plain `Bearer`. */
+  readonly challenge?: string;
   readonly issues?: readonly Issue[];
   /** For the operator's log only. Never sent to a caller. */
   readonly detail?: unknown;
@@ -203,6 +209,7 @@ export function problemResponse(value: Fault, more?: Record<string, unknown>): R
   if (value.retryAfterMilliseconds !== undefined) {
     headers['retry-after'] = String(Math.ceil(value.retryAfterMilliseconds / 1000));
   }
-  if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
+  const challenge = value.challenge ?? (problem.status === 401 ? 'Bearer' : undefined);
+  if (challenge !== undefined) headers['www-authenticate'] = challenge;
   return new Response(JSON.stringify({ ...problem, ...more }), { status: problem.status, headers });
 }

@@ -3,7 +3,7 @@
  * that can answer from memory does so at once, so that a request leaves the isolate only for its work.
  */
 
-import { authenticate } from './authenticate.ts';
+import { authenticateExchange } from './auth/index.ts';
 import { answerChain } from './chain.ts';
 import { allowCaller, preflight } from './cors.ts';
 import { hostnameOf } from './event.ts';
@@ -11,7 +11,7 @@ import type { Exchange, Identity } from './exchange.ts';
 import { answerRoute } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
-import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 import {
@@ -20,7 +20,6 @@ import {
   currentConfiguration,
   type Configuration,
 } from '../runtime/configuration.ts';
-import type { KeyRow } from '../store/configuration.ts';
 import { recordTraffic } from '../telemetry/traffic.ts';
 
 type Found = Result<{ readonly match: Match<Target>; readonly configuration: Configuration }>;
@@ -98,7 +97,7 @@ async function counted(exchange: Exchange, match: Match<Target>): Promise<Respon
   let caller = '';
   let response: Response;
   try {
-    const admitted = admit(exchange, match.target);
+    const admitted = authenticateExchange(match.target.policies.auth, exchange);
     const identity = admitted instanceof Promise ? await admitted : admitted;
     if (identity.ok) {
       caller = identity.value === undefined ? '' : callerOf(identity.value);
@@ -119,27 +118,6 @@ function failed(thrown: unknown): Response {
 
 /** Who asks, for the figures: subjects of tokens are too many to be told apart. */
 const callerOf = ({ id }: Identity): string => id.split('|', 1)[0] ?? id;
-
-function admit(
-  exchange: Exchange,
-  { name, policies }: Target,
-): Result<Identity | undefined> | Promise<Result<Identity | undefined>> {
-  if (policies.auth === 'public') return ok(undefined);
-  const { env, configuration, headers, receivedAt } = exchange;
-  const checking = authenticate(env, configuration, headers, name, receivedAt);
-  return checking instanceof Promise ? checking.then(identified) : identified(checking);
-}
-
-const identified = (checked: Result<KeyRow>): Result<Identity> =>
-  checked.ok
-    ? ok({
-        kind: 'key',
-        id: `key:${checked.value.id}`,
-        tenant: undefined,
-        scopes: checked.value.scopes,
-        key: checked.value,
-      })
-    : checked;
 
 function work(exchange: Exchange, { target, values }: Match<Target>): Response | Promise<Response> {
   if (target.kind === 'route') return answerRoute(exchange, target, values);
