@@ -147,9 +147,10 @@ const rules = (description: string) =>
 export const authSchema = v.pipe(
   v.union([
     v.picklist(['key', 'public']),
-    ruleObject,
     v.strictObject({ any: rules('One of these rules must be met.') }),
     v.strictObject({ all: rules('All of these rules must be met; the first says who calls.') }),
+    // The last: where two kinds have as many mistakes, those of the first are told.
+    ruleObject,
   ]),
   v.description(
     'Who may call. `key`: whoever presents an API key; `public`: anybody; or a rule of type `key`, `jwt`, `hmac`, `basic`, `mtls` or `access`, or several: see [keys](keys.md).',

@@ -1,0 +1,50 @@
+/**
+ * A real OpenID provider on loopback, of whom programs get tokens by `client_credentials` (RFC 6749, 4.4): signed
+ * JWTs (RFC 9068) for the resource that they name (RFC 8707). `client` may have them.
+ */
+
+import Provider from 'oidc-provider';
+import { freePort, listen, type Running } from './process.ts';
+import { createServer } from 'node:http';
+
+export interface OidcServer extends Running {
+  readonly issuer: string;
+}
+
+/** Of the tests; it guards nothing. */
+export const CLIENT = { id: 'client', secret: 'secret-of-the-client' } as const;
+
+const TOKEN_SECONDS = 300;
+
+export async function start(): Promise<OidcServer> {
+  const port = await freePort();
+  const issuer = `http://127.0.0.1:${port}`;
+  const provider = new Provider(issuer, {
+    clients: [
+      {
+        client_id: CLIENT.id,
+        client_secret: CLIENT.secret,
+        grant_types: ['client_credentials'],
+        redirect_uris: [],
+        response_types: [],
+        token_endpoint_auth_method: 'client_secret_basic',
+      },
+    ],
+    scopes: ['orders:read', 'orders:write'],
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (_context, resource) => ({
+          audience: resource,
+          scope: 'orders:read orders:write',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: TOKEN_SECONDS,
+        }),
+      },
+    },
+  });
+  const { stop } = await listen(createServer(provider.callback()), port);
+  return { issuer, stop };
+}
