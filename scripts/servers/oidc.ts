@@ -3,9 +3,10 @@
  * JWTs (RFC 9068) for the resource that they name (RFC 8707). `client` may have them.
  */
 
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 import { freePort, listen, type Running } from './process.ts';
-import { createServer } from 'node:http';
 
 export interface OidcServer extends Running {
   readonly issuer: string;
@@ -19,7 +20,9 @@ const TOKEN_SECONDS = 300;
 export async function start(): Promise<OidcServer> {
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const provider = new Provider(issuer, {
+    jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig', kid: 'signing' }] },
     clients: [
       {
         client_id: CLIENT.id,
@@ -31,6 +34,7 @@ export async function start(): Promise<OidcServer> {
       },
     ],
     scopes: ['orders:read', 'orders:write'],
+    ttl: { ClientCredentials: TOKEN_SECONDS },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
