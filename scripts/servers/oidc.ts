@@ -49,6 +49,10 @@ export async function start(): Promise<OidcServer> {
       },
     },
   });
-  const { stop } = await listen(createServer(provider.callback()), port);
+  const answer = provider.callback();
+  const { stop } = await listen(
+    createServer((request, response) => void answer(request, response)),
+    port,
+  );
   return { issuer, stop };
 }

@@ -10,6 +10,8 @@ const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
   'cookie',
   'x-api-key',
   'cf-access-jwt-assertion',
+  'cf-access-client-secret',
+  'cf-access-jwt-assertion',
 ]);
 
 export function httpEvent(
