@@ -11,9 +11,9 @@ import {
   type JWTPayload,
 } from 'jose';
 import { beforeEach, describe, expect, inject, it, onTestFinished, test, vi } from 'vitest';
-import { LIMITS } from '../../src/core/limits.ts';
-import { ask, bearer, makeKey, planOf, told } from '../workerd/gateway/asking.ts';
-import { manage } from '../workerd/gateway/fixtures.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
+import { ask, bearer, makeKey, planOf, told } from '../../workerd/gateway/asking.ts';
+import { manage } from '../../workerd/gateway/fixtures.ts';
 
 const AUDIENCE = 'https://api.example';
 const ATTACKER = 'https://evil.example';

@@ -2,10 +2,10 @@
 
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { beforeEach, describe, expect, it, test } from 'vitest';
-import { endpoints } from '../../src/control/index.ts';
-import type { SignIn } from '../../src/control/principal.ts';
-import { accessRule, oidcRule } from '../../src/core/route/auth.ts';
-import { mayAs, ROLES, type Role } from '../../src/core/roles.ts';
+import { endpoints } from '../../../src/control/index.ts';
+import type { SignIn } from '../../../src/control/principal.ts';
+import { accessRule, oidcRule } from '../../../src/core/route/auth.ts';
+import { mayAs, ROLES, type Role } from '../../../src/core/roles.ts';
 import {
   ADMIN_KEY,
   codeOf,
@@ -15,7 +15,7 @@ import {
   ORIGIN,
   testControl,
   type Called,
-} from '../workerd/control/fixtures.ts';
+} from '../../workerd/control/fixtures.ts';
 
 const issuer = 'https://login.example';
 const team = 'https://team.cloudflareaccess.com';
