@@ -2,6 +2,7 @@
 
 const benches: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   inline: async () => (await import('./inline.ts')).inline,
+  auth: async () => (await import('./auth.ts')).auth,
   durable: async () => (await import('./durable.ts')).durable,
   fanout: async () => (await import('./fanout.ts')).fanout,
   history: async () => (await import('./history.ts')).history,

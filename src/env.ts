@@ -5,6 +5,7 @@ import type { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 import type { MessagesObject } from './runtime/outbound/messages-object.ts';
 import type { LimiterObject } from './runtime/limiter-object.ts';
 import type { IdempotencyObject } from './runtime/idempotency-object.ts';
+import type { ReplayObject } from './runtime/replay.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -29,6 +30,7 @@ export interface Env {
   readonly ENDPOINTS: DurableObjectNamespace<EndpointObject>;
   readonly LIMITER: DurableObjectNamespace<LimiterObject>;
   readonly IDEMPOTENCY: DurableObjectNamespace<IdempotencyObject>;
+  readonly REPLAYS: DurableObjectNamespace<ReplayObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */
@@ -47,6 +49,14 @@ export interface Env {
   readonly TIDEGATE_URL?: string;
   /** How long ended runs are kept (default 30). */
   readonly TIDEGATE_RETENTION_DAYS?: string;
+  /** The OpenID provider that people sign in with for the management API, and for whom its tokens are. */
+  readonly TIDEGATE_OIDC_ISSUER?: string;
+  readonly TIDEGATE_OIDC_AUDIENCE?: string;
+  /** Or Cloudflare Access: `example` of `example.cloudflareaccess.com`, and the audience tag of the application. */
+  readonly TIDEGATE_ACCESS_TEAM?: string;
+  readonly TIDEGATE_ACCESS_AUD?: string;
+  /** Set by `npm start`: there is no Cloudflare in front, so nothing that it says of a request is believed. */
+  readonly TIDEGATE_LOCAL?: string;
   /** Size of the pool of run objects (default 16). */
   readonly TIDEGATE_RUN_SHARDS?: string;
   /**

@@ -2,6 +2,7 @@
 
 import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
+import { signInRulesOf } from './control/principal.ts';
 import { problemResponse } from './core/errors.ts';
 import { loopFault } from './core/policy/hops.ts';
 import type { Env } from './env.ts';
@@ -30,6 +31,7 @@ import {
   sweepRuns,
 } from './runtime/runs.ts';
 import { watchPools } from './runtime/health.ts';
+import { hostOf } from './runtime/host.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
@@ -44,6 +46,7 @@ export { EndpointObject } from './runtime/outbound/endpoint-object.ts';
 export { MessagesObject } from './runtime/outbound/messages-object.ts';
 export { LimiterObject } from './runtime/limiter-object.ts';
 export { IdempotencyObject } from './runtime/idempotency-object.ts';
+export { ReplayObject } from './runtime/replay.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
@@ -92,13 +95,17 @@ export default {
 
 const schedulerOf = (env: Env) => env.SCHEDULER.getByName('scheduler');
 
-function portsOf(env: Env): ControlPorts {
+function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPorts {
   return {
     db: env.DB,
     vault: vaultOf(env),
     catalogue,
     connectors: connectorsByName,
     adminKey: env.TIDEGATE_ADMIN_KEY,
+    signIn: {
+      ...signInRulesOf(env),
+      keys: { fetch: hostOf(env).fetch, now: Date.now, waitUntil: (work) => ctx.waitUntil(work) },
+    },
     now: Date.now,
     configurationChanged: async () => applyConfiguration(env, await reloadConfiguration(env)),
     startRun: (chain, input, hops) => startRun(env, chain, input, hops),

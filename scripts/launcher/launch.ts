@@ -68,6 +68,9 @@ export async function launch(options: LaunchOptions): Promise<Gateway> {
       TIDEGATE_EGRESS_ALLOW: egressAllow,
       TIDEGATE_EGRESS_PORTS: env['TIDEGATE_EGRESS_PORTS'] ?? '',
       // One thread serves them all here, and each object syncs its own file.
+      TIDEGATE_LOCAL: '1',
+      TIDEGATE_OIDC_ISSUER: env['TIDEGATE_OIDC_ISSUER'] ?? '',
+      TIDEGATE_OIDC_AUDIENCE: env['TIDEGATE_OIDC_AUDIENCE'] ?? '',
       TIDEGATE_RUN_SHARDS: env['TIDEGATE_RUN_SHARDS'] ?? '1',
       TIDEGATE_URL: env['TIDEGATE_URL'] ?? `http://127.0.0.1:${port}`,
       TIDEGATE_TRUSTED_PROXIES: env['TIDEGATE_TRUSTED_PROXIES'] ?? '0',

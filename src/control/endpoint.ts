@@ -5,12 +5,14 @@ import { invalid } from './issues.ts';
 import type { ControlPorts } from './ports.ts';
 import { readText, type BodyReader } from './request.ts';
 import { eventTypeName } from '../core/outbound/settings.ts';
+import type { Principal } from './principal.ts';
 import { isReservedName } from '../core/chain/names.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
+import type { Role } from '../core/roles.ts';
 
 export const API = '/_/api/v1';
 
-export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
+export type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
 type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
   ? Name | ParamsOf<Rest>
@@ -20,6 +22,7 @@ export interface Call<Path extends string, Body, Query> {
   readonly ports: ControlPorts;
   /** Whoever asks, for the audit log. */
   readonly actor: string;
+  readonly role: Role;
   /** Checked: `name` is a name of this API, `id` an id. */
   readonly params: Readonly<Record<ParamsOf<Path>, string>>;
   readonly body: Body;
@@ -49,8 +52,10 @@ interface Facts {
   readonly id: string;
   readonly tag: string;
   readonly summary: string;
-  /** `public`: answered without the admin key. */
+  /** `public`: answered to anybody. */
   readonly access?: 'public';
+  /** The least role that may call it; where none is named, only owners may. */
+  readonly role?: Role;
   readonly replies: Readonly<Partial<Record<Reply['status'], ReplyFacts>>>;
   /** Codes of the faults that are its own; those that every endpoint may answer are left out. */
   readonly faults?: readonly string[];
@@ -62,7 +67,12 @@ export interface Endpoint extends Facts {
   readonly path: string;
   readonly body: BodyReader<unknown> | undefined;
   readonly query: QuerySchema | undefined;
-  answer(request: Request, params: Readonly<Record<string, string>>, ports: ControlPorts): Promise<Result<Reply>>;
+  answer(
+    request: Request,
+    params: Readonly<Record<string, string>>,
+    ports: ControlPorts,
+    principal: Principal,
+  ): Promise<Result<Reply>>;
 }
 
 export type QuerySchema = v.StrictObjectSchema<v.ObjectEntries, undefined>;
@@ -75,8 +85,6 @@ interface Definition<Path extends string, Body, Query extends QuerySchema> exten
   handle(call: Call<Path, Body, v.InferOutput<Query>>): Promise<Result<Reply>>;
 }
 
-const ACTOR = 'admin';
-
 /** Parses parameters, query and body once; the work begins with typed values or not at all. */
 export function endpoint<Path extends string, Body = undefined, Query extends QuerySchema = QuerySchema>(
   definition: Definition<Path, Body, Query>,
@@ -86,7 +94,7 @@ export function endpoint<Path extends string, Body = undefined, Query extends Qu
     ...facts,
     body: definition.body,
     query: definition.query,
-    async answer(request, params, ports) {
+    async answer(request, params, ports, principal) {
       const names = parseParams<Path>(definition, params);
       if (!names.ok) return names;
       const url = new URL(request.url);
@@ -94,7 +102,7 @@ export function endpoint<Path extends string, Body = undefined, Query extends Qu
       if (!query.ok) return query;
       const body = await parseBody(definition.body, request);
       if (!body.ok) return body;
-      const call = { ports, actor: ACTOR, params: names.value, query: query.value, body: body.value };
+      const call = { ports, ...principal, params: names.value, query: query.value, body: body.value };
       return handle({ ...call, origin: url.origin, request });
     },
   };

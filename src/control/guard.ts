@@ -1,15 +1,27 @@
 /**
- * Guarantee: nothing of the management API is done, nor told to exist, without the admin key; without a
- * configured key it is closed. A browser's request from another site is refused even with the key.
- * Wrong keys are limited for each address, and never slow a right one.
- * Accepted weakness: one key opens everything. Each isolate limits for itself, and a guess that is right is let
- * in: its 256 bits are what makes guessing hopeless, so the owner must not choose a short one.
+ * Who asks, and as what.
+ *
+ * Guarantee: nothing of the management API is done, nor told to exist, without a credential: the admin key, a
+ * management token, or the token of a person who has a role. Without a configured key and way to sign in it is
+ * closed. A browser's request from another site is refused whatever it brings. Tokens and roles are looked up
+ * for each request, so that taking one away is at once, everywhere.
+ * Wrong credentials are limited for each address, and never slow a right one.
+ * Accepted weakness: each isolate limits for itself. The admin key is an owner, so that there is a way in when all others fail; its 256 bits are
+ * what makes guessing hopeless, so whoever sets it must not choose a short one.
  */
 
-import { fault, type Fault } from '../core/errors.ts';
+import type { ControlPorts } from './ports.ts';
+import type { Principal } from './principal.ts';
+import type { TokenRule } from '../core/route/auth.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { Failures, networkOf } from '../core/policy/failures.ts';
+import { findPerson, managementTokenByHash } from '../store/people.ts';
+import { hashKey, looksLikeManagementToken } from '../vault/api-key.ts';
 import { equalSecrets } from '../vault/compare.ts';
+import { knownToken, verifyToken, type VerifiedToken } from '../vault/token.ts';
+
+type Ports = Pick<ControlPorts, 'adminKey' | 'signIn' | 'db' | 'now'>;
 
 export const newFailures = (): Failures =>
   new Failures({
@@ -18,33 +30,75 @@ export const newFailures = (): Failures =>
     addresses: LIMITS.wrongKeyAddresses,
   });
 
-/**
- * The reason to refuse, or undefined.
- * @param now unix milliseconds
- */
-export async function refusal(
-  request: Request,
-  adminKey: string | undefined,
-  failures: Failures,
-  now: number,
-): Promise<Fault | undefined> {
-  if (adminKey === undefined || adminKey === '') {
-    return fault('auth.closed', 'There is no admin key. Set TIDEGATE_ADMIN_KEY to a long random text and start again.');
+export async function principalOf(request: Request, ports: Ports, failures: Failures): Promise<Result<Principal>> {
+  const { oidc, access } = ports.signIn;
+  if ((ports.adminKey ?? '') === '' && oidc === undefined && access === undefined) {
+    return fail('auth.closed', 'There is no admin key. Set TIDEGATE_ADMIN_KEY to a long random text and start again.');
   }
-  const header = request.headers.get('authorization');
-  if (header === null) return fault('auth.missing', 'Send the admin key: "Authorization: Bearer <admin key>".');
-  const [, presented] = /^Bearer +([^\s]+) *$/i.exec(header) ?? [];
-  if (presented === undefined || !(await equalSecrets(presented, adminKey))) {
-    const retryAfterMilliseconds = failures.note(addressOf(request), now);
-    if (retryAfterMilliseconds === undefined) {
-      return fault('auth.invalid', 'The admin key is not the one of TIDEGATE_ADMIN_KEY.');
+  const found = await identify(request.headers, ports);
+  if (!found.ok && found.fault.code === 'auth.invalid') {
+    const retryAfterMilliseconds = failures.note(addressOf(request), ports.now());
+    if (retryAfterMilliseconds !== undefined) {
+      return fail('auth.limited', 'Too many wrong credentials came from there.', { retryAfterMilliseconds });
     }
-    return fault('auth.limited', 'Too many wrong admin keys came from there.', { retryAfterMilliseconds });
   }
-  if (isCrossSite(request)) {
-    return fault('auth.forbidden', 'The management API takes no requests from pages of other sites.');
+  if (found.ok && isCrossSite(request)) {
+    return fail('auth.forbidden', 'The management API takes no requests from pages of other sites.');
   }
-  return undefined;
+  return found;
+}
+
+async function identify(headers: Headers, ports: Ports): Promise<Result<Principal>> {
+  const { adminKey = '', signIn } = ports;
+  const header = headers.get('authorization');
+  const assertion = headers.get('cf-access-jwt-assertion');
+  if (header === null) {
+    return signIn.access !== undefined && assertion !== null
+      ? personOf(assertion, 'access', signIn.access, ports)
+      : fail('auth.missing', 'Send "Authorization: Bearer" with the admin key, a management token or your own token.');
+  }
+  const presented = /^Bearer +([^\s]+) *$/i.exec(header)?.[1];
+  if (presented === undefined) return unknown;
+  if (adminKey !== '' && (await equalSecrets(presented, adminKey))) return ok({ actor: 'admin', role: 'owner' });
+  if (looksLikeManagementToken(presented)) return holderOf(presented, ports);
+  const isToken = presented.split('.', 4).length === 3;
+  return isToken && signIn.oidc !== undefined ? personOf(presented, 'oidc', signIn.oidc, ports) : unknown;
+}
+
+const unknown = fail('auth.invalid', 'This is neither the admin key of TIDEGATE_ADMIN_KEY nor a management token.');
+
+async function holderOf(presented: string, { db, now }: Ports): Promise<Result<Principal>> {
+  const row = await managementTokenByHash(db, await hashKey(presented));
+  if (row === undefined) return unknown;
+  if (row.expiresAt !== null && row.expiresAt <= now())
+    return fail('auth.invalid', 'The management token has expired.');
+  return ok({ actor: `token:${row.id}`, role: row.role });
+}
+
+async function personOf(
+  token: string,
+  provider: 'oidc' | 'access',
+  rule: TokenRule,
+  { signIn: { keys }, db }: Ports,
+): Promise<Result<Principal>> {
+  const known = knownToken(token, rule, keys.now());
+  const verified =
+    known === undefined ? await verifyToken(token, rule, { ...keys, sharedSecrets: async () => ok([]) }) : ok(known);
+  if (!verified.ok) return verified;
+  const subject = `${provider}|${verified.value.subject}`;
+  const email = emailOf(verified.value, provider);
+  const person = await findPerson(db, subject, email);
+  if (person === undefined) {
+    const who = email === undefined ? subject : `${subject} (${email})`;
+    return fail('auth.forbidden', `${who} has no role here; an owner can give one at /_/api/v1/people.`);
+  }
+  return ok({ actor: `person:${email ?? subject}`, role: person.role });
+}
+
+/** Of OpenID providers some let people write any address; Access has proved it. */
+function emailOf({ claims }: VerifiedToken, provider: 'oidc' | 'access'): string | undefined {
+  const { email, email_verified: proved } = claims;
+  return typeof email === 'string' && (provider === 'access' || proved === true) ? email : undefined;
 }
 
 /** Only the platform's own front says where a request comes from; without it all share one limit. */

@@ -9,12 +9,15 @@ import { connections } from './connections/index.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
 import { eventTypes } from './event-types/index.ts';
 import { events } from './events/index.ts';
-import { newFailures, refusal } from './guard.ts';
+import { newFailures, principalOf } from './guard.ts';
 import { health } from './health/index.ts';
 import { keys } from './keys/index.ts';
 import { openApiDocument } from './openapi.ts';
 import type { ControlPorts } from './ports.ts';
 import { routes } from './routes/index.ts';
+import { people } from './people/index.ts';
+import { tokens } from './people/tokens.ts';
+import { ANYBODY, type Principal } from './principal.ts';
 import { runs } from './runs/index.ts';
 import { sourceEvents } from './sources/events.ts';
 import { sourceEventsAgain } from './sources/events-again.ts';
@@ -22,6 +25,7 @@ import { sources } from './sources/index.ts';
 import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
+import { mayAs } from '../core/roles.ts';
 import { storageFault } from '../store/database.ts';
 
 const openApi = endpoint({
@@ -53,6 +57,8 @@ export const endpoints: readonly Endpoint[] = [
   ...eventTypes,
   ...applications,
   ...cache,
+  ...tokens,
+  ...people,
 ];
 
 let document: Record<string, unknown> | undefined;
@@ -60,29 +66,42 @@ let document: Record<string, unknown> | undefined;
 /** The OpenAPI document, made when it is first asked for. */
 export const apiDocument = (): Record<string, unknown> => (document ??= openApiDocument(endpoints));
 
+interface Variables {
+  ports: ControlPorts;
+  principal: Principal;
+}
+
 /** @param portsOf called once for each request; it must not wait */
 export function createControl<Bindings extends object>(
   portsOf: (env: Bindings, ctx: Pick<ExecutionContext, 'waitUntil'>) => ControlPorts,
-): Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }> {
-  const app = new Hono<{ Bindings: Bindings; Variables: { ports: ControlPorts } }>();
+): Hono<{ Bindings: Bindings; Variables: Variables }> {
+  const app = new Hono<{ Bindings: Bindings; Variables: Variables }>();
   const failures = newFailures();
 
   const register = (item: Endpoint) =>
     app.on(item.method, item.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
-      const result = await item.answer(c.req.raw, c.req.param(), c.get('ports'));
+      const principal = c.get('principal');
+      const needed = item.role ?? 'owner';
+      if (item.access !== 'public' && !mayAs(principal.role, needed)) {
+        return refuse(
+          fault('auth.forbidden', `This needs the role ${needed}; ${principal.actor} is ${principal.role}.`),
+        );
+      }
+      const result = await item.answer(c.req.raw, c.req.param(), c.get('ports'), principal);
       return result.ok ? respond(result.value) : refuse(result.fault);
     });
 
   app.use(async (c, next) => {
     c.set('ports', portsOf(c.env, c.executionCtx));
+    c.set('principal', ANYBODY);
     await next();
   });
   for (const item of endpoints) if (item.access === 'public') register(item);
-  // Whatever is registered from here on, and whatever is not there at all, is behind the key.
+  // Whatever is registered from here on, and whatever is not there at all, is for those who have a role.
   app.use(async (c, next) => {
-    const { adminKey, now } = c.get('ports');
-    const reason = await refusal(c.req.raw, adminKey, failures, now());
-    if (reason !== undefined) return refuse(reason);
+    const principal = await principalOf(c.req.raw, c.get('ports'), failures);
+    if (!principal.ok) return refuse(principal.fault);
+    c.set('principal', principal.value);
     return next();
   });
   for (const item of endpoints) if (item.access !== 'public') register(item);

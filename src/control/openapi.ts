@@ -39,10 +39,17 @@ export function openApiDocument(endpoints: readonly Endpoint[]): Part {
         'Chains, runs, webhook sources, connections and API keys of one gateway. Errors are RFC 9457 problems.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    security: [{ adminKey: [] }],
+    security: [{ bearer: [] }, { access: [] }],
     paths,
     components: {
-      securitySchemes: { adminKey: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'The admin key, a management token, or the token of a person who has a role.',
+        },
+        access: { type: 'apiKey', in: 'header', name: 'Cf-Access-Jwt-Assertion', description: 'Cloudflare Access.' },
+      },
       schemas: { Problem: PROBLEM },
       responses: {
         Problem: {
@@ -54,7 +61,7 @@ export function openApiDocument(endpoints: readonly Endpoint[]): Part {
   };
 }
 
-function operation({ id, tag, summary, path, access, body, query, replies, faults }: Endpoint): Part {
+function operation({ id, tag, summary, path, access, role = 'owner', body, query, replies, faults }: Endpoint): Part {
   const parameters = [...pathParameters(path), ...(query === undefined ? [] : queryParameters(query))];
   const problem = { $ref: '#/components/responses/Problem' };
   return {
@@ -64,7 +71,7 @@ function operation({ id, tag, summary, path, access, body, query, replies, fault
     ...(faults === undefined
       ? {}
       : { description: `Problems of its own: ${faults.map((code) => `\`${code}\``).join(', ')}.` }),
-    ...(access === 'public' ? { security: [] } : {}),
+    ...(access === 'public' ? { security: [] } : { 'x-tidegate-role': role }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: { required: !body.optional, content: content(body.schema) } }),
     responses: {

@@ -1,5 +1,6 @@
 /** What the management API needs of the rest of the gateway. `index.ts` provides it. */
 
+import type { SignIn } from './principal.ts';
 import type { Catalogue } from '../core/chain/catalogue.ts';
 import type { Result } from '../core/errors.ts';
 import type { EventRun } from '../core/inbox/event.ts';
@@ -36,6 +37,8 @@ export interface ControlPorts {
   readonly connectors: ReadonlyMap<string, Connector>;
   /** The configured admin key, or undefined: then the API answers `auth.closed`. */
   readonly adminKey: string | undefined;
+  /** How people sign in. */
+  readonly signIn: SignIn;
   readonly now: () => number;
   /** Brings routes, sources, keys and schedules up to what D1 holds; resolves when they are live. */
   configurationChanged(): Promise<void>;

@@ -29,6 +29,7 @@ export const ERRORS = {
   'auth.limited': retryable(429, 'Too many wrong credentials came from there'),
   'auth.forbidden': terminal(403, 'The credential does not allow this'),
   'auth.closed': terminal(503, 'The management API is closed'),
+  'auth.unavailable': retryable(503, 'The credential cannot be verified at the moment'),
 
   'limit.exceeded': retryable(429, 'Too many requests'),
   'limit.unavailable': retryable(503, 'The limits cannot be checked'),
@@ -121,6 +122,9 @@ export const ERRORS = {
   'idempotency.running': retryable(409, 'The first request with this idempotency key is not done'),
   'idempotency.mismatch': terminal(422, 'The idempotency key belongs to another request'),
   'idempotency.not-kept': terminal(409, 'The request was carried out, but its response is not kept'),
+  'token.not-found': terminal(404, 'There is no such management token'),
+  'person.not-found': terminal(404, 'There is no such person'),
+  'person.taken': terminal(409, 'This person has a role already'),
   'storage.unavailable': retryable(503, 'The storage did not answer'),
   'internal.unexpected': retryable(500, 'Something unexpected happened'),
 } as const satisfies Record<string, ErrorFacts>;
@@ -144,6 +148,8 @@ export interface Fault {
   readonly retryAfterMilliseconds?: number;
   /** HTTP status where it differs from the code's own. */
   readonly status?: number;
+  /** `WWW-Authenticate`, where it is not plain `Bearer`. */
+  readonly challenge?: string;
   readonly issues?: readonly Issue[];
   /** For the operator's log only. Never sent to a caller. */
   readonly detail?: unknown;
@@ -214,6 +220,7 @@ export function problemResponse(value: Fault, more?: Record<string, unknown>): R
   if (value.retryAfterMilliseconds !== undefined) {
     headers['retry-after'] = String(Math.ceil(value.retryAfterMilliseconds / 1000));
   }
-  if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
+  const challenge = value.challenge ?? (problem.status === 401 ? 'Bearer' : undefined);
+  if (challenge !== undefined) headers['www-authenticate'] = challenge;
   return new Response(JSON.stringify({ ...problem, ...more }), { status: problem.status, headers });
 }

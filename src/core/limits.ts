@@ -469,4 +469,37 @@ export const LIMITS = {
   wrongKeyAddresses: 10_000,
   /** The name that people give to an API key. */
   labelCharacters: 100,
+
+  /** Rules of one `auth`; each that fails may cost a signature check. */
+  authRules: 8,
+  /** A token as presented; real ones take 1 to 4 KB, and a front end cuts headers at 16 KB or so. */
+  tokenCharacters: 8 * 1024,
+  /** Tokens and credentials in memory, in each of two generations, of up to 8 KB each. */
+  tokensInMemory: 1_000,
+  /** After which a token is verified anew, so that a key that its issuer withdrew is not honoured for long. */
+  tokenMemoryMilliseconds: 5 * 60_000,
+  /** How long the keys of an issuer are used without a look, and how long while it does not answer. */
+  jwksFreshMilliseconds: 10 * 60_000,
+  jwksStaleLongestMilliseconds: 6 * 3_600_000,
+  /** How often, at most, an unknown key or a failure makes an isolate ask an issuer. */
+  jwksCooldownMilliseconds: 30_000,
+  /** An answer of an issuer; key sets take a few KB. */
+  jwksBytes: 256 * 1024,
+  jwksTimeoutMilliseconds: 5_000,
+  issuersInMemory: 100,
+  /** Age of a signed request, and how far the clock of an issuer may be off, at most. */
+  signatureWindowLongestMilliseconds: 15 * 60_000,
+  clockToleranceLongestMilliseconds: 5 * 60_000,
+  /** `Signature-Input` and `Signature`. */
+  signatureCharacters: 4 * 1024,
+  /** How long a replaced API key may still be used, at most. */
+  keyOverlapLongestMilliseconds: 30 * 24 * 3_600_000,
+  /** How long the last uses of keys gather before they go to D1 in one statement. */
+  keyUseDelayMilliseconds: 1_000,
+  /** Keys that were right, in memory, about 300 bytes each. */
+  keysInMemory: 20_000,
+  /** A credential is not accepted by a configuration that nobody has confirmed for so long. */
+  configurationConfirmedMilliseconds: 4_000,
+  /** How long a request waits for that; then it goes on with what is in memory. */
+  configurationWaitMilliseconds: 1_000,
 } as const;

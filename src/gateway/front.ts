@@ -3,7 +3,7 @@
  * that can answer from memory does so at once, so that a request leaves the isolate only for its work.
  */
 
-import { authenticate } from './authenticate.ts';
+import { authenticateExchange } from './auth/index.ts';
 import { answerChain } from './chain.ts';
 import { throughCache } from './cache/stage.ts';
 import { allowCaller, preflight } from './cors.ts';
@@ -15,7 +15,7 @@ import { releaseAtEnd } from './limits/release.ts';
 import { answerRoute, versionOf } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
-import { fail, fault, faultOf, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -26,7 +26,6 @@ import {
   versionFor,
   type Configuration,
 } from '../runtime/configuration.ts';
-import type { KeyRow } from '../store/configuration.ts';
 import { recordTraffic } from '../telemetry/traffic.ts';
 
 type Found = Result<{ readonly match: Match<Target>; readonly configuration: Configuration }>;
@@ -104,7 +103,7 @@ async function counted(exchange: Exchange, match: Match<Target>): Promise<Respon
   let caller = '';
   let response: Response;
   try {
-    const identifying = identify(exchange, match.target);
+    const identifying = authenticateExchange(match.target.policies.auth, exchange);
     const identity = identifying instanceof Promise ? await identifying : identifying;
     if (identity.ok) {
       caller = identity.value === undefined ? '' : callerOf(identity.value);
@@ -126,35 +125,15 @@ function failed(thrown: unknown): Response {
 /** Who asks, for the figures: subjects of tokens are too many to be told apart. */
 const callerOf = ({ id }: Identity): string => id.split('|', 1)[0] ?? id;
 
-function identify(
-  exchange: Exchange,
-  { name, policies }: Target,
-): Result<Identity | undefined> | Promise<Result<Identity | undefined>> {
-  if (policies.auth === 'public') return ok(undefined);
-  const { env, configuration, headers, receivedAt } = exchange;
-  const checking = authenticate(env, configuration, headers, name, receivedAt);
-  return checking instanceof Promise ? checking.then(identified) : identified(checking);
-}
-
-const identified = (checked: Result<KeyRow>): Result<Identity> =>
-  checked.ok
-    ? ok({
-        kind: 'key',
-        id: `key:${checked.value.id}`,
-        tenant: undefined,
-        scopes: checked.value.scopes,
-        key: checked.value,
-      })
-    : checked;
-
 function limited(
   exchange: Exchange,
   match: Match<Target>,
   identity: Identity | undefined,
 ): Response | Promise<Response> {
   const { limits } = match.target.policies;
-  if (limits === undefined) return work(exchange, match, identity);
-  const admission = admit(limits, exchange, identity);
+  const ofKey = identity?.key?.limits ?? undefined;
+  if (limits === undefined && ofKey === undefined) return work(exchange, match, identity);
+  const admission = admit(limits, exchange, identity, ofKey);
   return admission instanceof Promise
     ? admission.then((late) => admitted(late, exchange, match, identity))
     : admitted(admission, exchange, match, identity);

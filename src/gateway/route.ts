@@ -1,5 +1,6 @@
 /** HTTP → route: choose the version, edit the request, pass it on, edit the reply. Bodies pass as streams. */
 
+import { credentialHeaders } from './auth/index.ts';
 import { editedRequest, editedResponse, scopeOf, type Around } from './edits.ts';
 import type { Exchange, Identity } from './exchange.ts';
 import { forward, type Outgoing } from './proxy/forward.ts';
@@ -29,7 +30,7 @@ export async function answerRoute(
   const outgoing = editing instanceof Promise ? await editing : editing;
   if (!outgoing.ok) return problemResponse(outgoing.fault);
   const { timeoutMilliseconds: headersTimeoutMilliseconds, compress } = route;
-  const credentials = route.policies.auth === 'key' ? keyHeaders(exchange) : [];
+  const credentials = credentialHeaders(route.policies.auth, exchange.headers);
   const scope = () => scopeOf(around);
   const options = { headersTimeoutMilliseconds, compress, credentials, identity, scope };
   const reply = await forward(pool, exchange, outgoing.value, options);
@@ -62,10 +63,6 @@ function withBodyLimit(
   const counted = new Request(request, { body: request.body.pipeThrough(counter) });
   return { exchange: { ...exchange, request: counted }, isOver: () => passed > limitBytes };
 }
-
-/** Those that the key came in. Another `Authorization` beside `X-API-Key` is meant for the upstream. */
-const keyHeaders = ({ headers }: Exchange): readonly string[] =>
-  /^bearer /i.test(headers.get('authorization') ?? '') ? ['authorization', 'x-api-key'] : ['x-api-key'];
 
 /** The path and query of the request, as they are. */
 function plain({ url }: Exchange): Result<Outgoing> {

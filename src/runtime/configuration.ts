@@ -4,7 +4,9 @@
  *
  * Guarantee: a request sees one whole configuration, never a mixture; publishing replaces it as one. The
  * isolate that publishes sees the change before it answers; others within `configurationAgeMilliseconds`
- * of their next request, and at once where the change added a path, source or key that they miss.
+ * of their next request, and at once where the change added a path, source or key that they miss. No
+ * credential is accepted by what nobody has confirmed for `configurationConfirmedMilliseconds`.
+ * Accepted weakness: while D1 does not answer, the last configuration goes on, and so does a revoked key.
  */
 
 import { catalogue } from './catalogue.ts';
@@ -44,7 +46,7 @@ export interface Configuration {
   readonly routes: ReadonlyMap<string, RoutePlan>;
   readonly upstreams: ReadonlyMap<string, PoolPlan>;
   readonly sources: ReadonlyMap<string, SourceRow>;
-  /** By the hash of the key. */
+  /** By the hash of the key, and by that of the key that it replaced. */
   readonly keys: ReadonlyMap<string, KeyRow>;
   readonly connections: ReadonlyMap<string, ConnectionRow>;
   /** By what was purged of the cache, the revision that did it. */
@@ -53,7 +55,9 @@ export interface Configuration {
 
 let current: Configuration | undefined;
 let checkedAt = 0;
+/** Start of the last look that D1 answered: what is in memory was the newest at that time. */
 let confirmedAt = 0;
+let gaveUpAt = 0;
 
 /** When it was last known that nothing is newer than what is in memory, in unix milliseconds. */
 export const configurationConfirmedAt = (): number => confirmedAt;
@@ -81,7 +85,7 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
     routes: routePlans(stored.routes),
     upstreams: poolPlans(stored.upstreams),
     sources: new Map(stored.sources.map((source) => [source.name, source])),
-    keys: new Map(stored.keys.map((key) => [key.hash, key])),
+    keys: new Map(stored.keys.flatMap((key) => hashesOf(key).map((hash) => [hash, key]))),
     connections: new Map(stored.connections.map((connection) => [connection.name, connection])),
     purges: new Map(stored.purges.map((purge) => [purge.scope, purge.revision])),
   };
@@ -91,6 +95,9 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
   if (current === undefined || current.revision < loaded.revision) current = loaded;
   return current;
 }
+
+const hashesOf = ({ hash, previousHash }: KeyRow): readonly string[] =>
+  previousHash === null ? [hash] : [hash, previousHash];
 
 function compiled({ name, version, document }: Pick<ChainVersion, 'name' | 'version' | 'document'>) {
   const plan = planOf(name, version, document);
@@ -138,6 +145,27 @@ export async function checkConfiguration(env: Env, ageMilliseconds: number): Pro
   if ((await loadRevision(env.DB)) > current.revision) return reloadConfiguration(env);
   confirmedAt = Math.max(confirmedAt, now);
   return current;
+}
+
+/**
+ * Whether what is in memory may decide about a credential. In traffic it always may, since each look in the
+ * background comes well before its time; after a quiet while somebody has to look first. While D1 does not
+ * answer it may as well, but for one request now and then that tries.
+ */
+export const isConfirmed = (now: number): boolean =>
+  now - confirmedAt < LIMITS.configurationConfirmedMilliseconds || now - gaveUpAt < LIMITS.configurationAgeMilliseconds;
+
+/** Looks whether there is a newer configuration, and waits for the answer, though not for long. */
+export async function confirmConfiguration(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): Promise<Configuration> {
+  const looking = checkConfiguration(env, 0).catch((thrown: unknown) => {
+    console.error('configuration', thrown);
+    return undefined;
+  });
+  // Also where it comes too late for this request, it comes for the next.
+  ctx.waitUntil(looking);
+  const found = await Promise.race([looking, scheduler.wait(LIMITS.configurationWaitMilliseconds)]);
+  if (found === undefined) gaveUpAt = Date.now();
+  return found ?? currentConfiguration(env);
 }
 
 /** Looks for a newer configuration after the response, when it is time to. */

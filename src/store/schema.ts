@@ -14,6 +14,9 @@ import type { Mode } from '../core/chain/plan.ts';
 import type { DisabledReason } from '../core/outbound/health.ts';
 import type { EndpointSettings } from '../core/outbound/settings.ts';
 import type { Judgement } from '../core/policy/canary.ts';
+import type { KeySigning } from '../core/route/key.ts';
+import type { KeyLimits } from '../core/route/limits.ts';
+import type { Role } from '../core/roles.ts';
 import type { RunRecord, RunStatus, ShownFault, TriggerType } from '../core/engine/record.ts';
 
 export const chains = sqliteTable('chains', {
@@ -211,6 +214,50 @@ export const apiKeys = sqliteTable('api_keys', {
   scopes: text({ mode: 'json' }).$type<readonly string[]>().notNull(),
   expiresAt: integer('expires_at'),
   createdAt: integer('created_at').notNull(),
+  /** Who answers for the key. */
+  owner: text(),
+  /** The end customer that the key acts for. */
+  tenant: text(),
+  description: text(),
+  /** Its last characters, for lists; empty for keys of before this was kept. */
+  hint: text().notNull().default(''),
+  limits: text({ mode: 'json' }).$type<KeyLimits>(),
+  /** With what its owner signs requests. */
+  signing: text({ mode: 'json' }).$type<KeySigning>(),
+  /** Of the key that this one replaced, until `previousExpiresAt`. */
+  previousHash: text('previous_hash').unique(),
+  previousExpiresAt: integer('previous_expires_at'),
+});
+
+/** When a key was last used, to the minute. Apart from the keys: this is no change of the configuration. */
+export const apiKeyUses = sqliteTable('api_key_uses', {
+  key: text().primaryKey(),
+  usedAt: integer('used_at').notNull(),
+});
+
+/** Credentials of programs for the management API. */
+export const managementTokens = sqliteTable('management_tokens', {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  /** SHA-256 in hex. */
+  hash: text().notNull().unique(),
+  hint: text().notNull(),
+  role: text().$type<Role>().notNull(),
+  expiresAt: integer('expires_at'),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by').notNull(),
+});
+
+/** Who may use the management API after signing in, and as what. Each has a subject or an email address. */
+export const people = sqliteTable('people', {
+  id: text().primaryKey(),
+  /** As the OpenID provider or Cloudflare Access names the person. */
+  subject: text().unique(),
+  /** In lower case. */
+  email: text().unique(),
+  role: text().$type<Role>().notNull(),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by').notNull(),
 });
 
 /** What applications may be told of. */

@@ -21,6 +21,10 @@ export function fromBase64(text: string, alphabet: 'base64' | 'base64url'): Byte
   return new Uint8Array(Buffer.from(text, alphabet));
 }
 
+/** Undefined where the text is not whole bytes in lower-case hex. */
+export const fromHex = (text: string): Bytes | undefined =>
+  /^(?:[0-9a-f]{2})*$/.test(text) ? new Uint8Array(Buffer.from(text, 'hex')) : undefined;
+
 export const randomBytes = (count: number): Bytes => crypto.getRandomValues(new Uint8Array(count));
 
 export const sha256 = async (text: string): Promise<Bytes> =>

@@ -15,7 +15,7 @@ import { fromBase64, randomBytes, toBase64Url, utf8, type Bytes } from './bytes.
 /** Where a sealed record belongs. */
 export interface SealContext {
   readonly tenant: string;
-  readonly kind: 'connection' | 'source' | 'endpoint';
+  readonly kind: 'connection' | 'source' | 'endpoint' | 'key';
   /** The connector of a connection, the scheme of a source. */
   readonly connector: string;
   readonly name: string;

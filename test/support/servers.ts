@@ -9,6 +9,7 @@ import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
 import { createRedisBridge } from '../../scripts/bridge/redis.ts';
+import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
@@ -35,6 +36,8 @@ export interface TestServers {
     readonly secretAccessKey: string;
     readonly bucket: string;
   };
+  /** See scripts/servers/oidc.ts. */
+  readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
   readonly upstream: { readonly url: string };
   /** See unruly.ts. */
@@ -141,16 +144,22 @@ function startAll(): Shared {
     return started.map(({ url }) => url);
   };
 
-  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly()] as const;
+  const oidc = async (): Promise<TestServers['oidc']> => {
+    const { issuer } = await keep(oidcServer.start());
+    return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
+  };
+
+  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc()] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
       onRedis.status === 'rejected' ||
       onS3.status === 'rejected' ||
       upstream.status === 'rejected' ||
-      onUnruly.status === 'rejected'
+      onUnruly.status === 'rejected' ||
+      onOidc.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -160,6 +169,7 @@ function startAll(): Shared {
       s3: onS3.value,
       upstream: { url: upstream.value.url },
       unruly: onUnruly.value,
+      oidc: onOidc.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -119,6 +119,17 @@ describe('the first start', () => {
   });
 });
 
+it('a client cannot claim a certificate, since nobody is in front who could have verified it', async () => {
+  const url = await start().ready();
+  const print = 'ab'.repeat(32);
+  const api = { type: 'http', method: 'GET', path: '/kept', auth: { type: 'mtls', fingerprints: [print] } };
+  expect((await manage(url, 'PUT', { ...CHAIN, triggers: { api } })).status).toBe(201);
+  const tlsClientAuth = { certPresented: '1', certVerified: 'SUCCESS', certRevoked: '0', certFingerprintSHA256: print };
+  // Where the runtime reads what Cloudflare would say of a request.
+  const headers = { 'mf-cf-blob': JSON.stringify({ tlsClientAuth }) };
+  expect((await fetch(`${url}/kept`, { headers })).status).toBe(401);
+});
+
 describe('a start is refused', () => {
   it('on a taken port, with the number and another to try', async () => {
     const other = createServer().listen(0, '127.0.0.1');

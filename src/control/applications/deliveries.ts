@@ -86,6 +86,7 @@ const job = (
     id: facts.id,
     tag: TAG,
     summary: facts.summary,
+    role: 'developer',
     method: 'POST',
     path: `${PATH}/${facts.path}`,
     body: jsonBody(period),
@@ -109,6 +110,7 @@ export const deliveries = [
     id: 'listDeliveries',
     tag: TAG,
     summary: 'List the deliveries to an endpoint, the newest message first',
+    role: 'viewer',
     method: 'GET',
     path: `${PATH}/deliveries`,
     query: listQuery,
@@ -128,6 +130,7 @@ export const deliveries = [
     id: 'listDeliveriesOfMessage',
     tag: TAG,
     summary: 'List the deliveries of a message',
+    role: 'viewer',
     method: 'GET',
     path: `${API}/applications/{id}/messages/{message}/deliveries`,
     replies: {
@@ -168,6 +171,7 @@ export const deliveries = [
     id: 'getEndpointStatistics',
     tag: TAG,
     summary: 'Read the figures of an endpoint',
+    role: 'viewer',
     method: 'GET',
     path: `${PATH}/statistics`,
     query: v.strictObject({

@@ -37,6 +37,7 @@ export const shadow = endpoint({
   id: 'replayShadow',
   tag: TAG,
   summary: 'Play recorded runs through another version, without effects',
+  role: 'developer',
   method: 'POST',
   path: `${CHAIN}/shadow`,
   body: jsonBody(body),

@@ -65,6 +65,7 @@ export const versions = [
     id: 'listChainVersions',
     tag: TAG,
     summary: 'List the versions of a chain',
+    role: 'viewer',
     method: 'GET',
     path: `${CHAIN}/versions`,
     replies: {
@@ -96,6 +97,7 @@ export const versions = [
     id: 'diffChainVersions',
     tag: TAG,
     summary: 'Compare two versions of a chain',
+    role: 'viewer',
     method: 'GET',
     path: `${CHAIN}/diff`,
     query: v.strictObject({ from: versionInQuery, to: versionInQuery }),
@@ -118,6 +120,7 @@ export const versions = [
     id: 'promoteChainVersion',
     tag: TAG,
     summary: 'Make a version the active one',
+    role: 'developer',
     method: 'POST',
     path: `${CHAIN}/promote`,
     body: jsonBody(v.strictObject({ version: versionNumber })),
@@ -141,6 +144,7 @@ export const versions = [
     id: 'rollBackChain',
     tag: TAG,
     summary: 'Go back to the version that was active before',
+    role: 'developer',
     method: 'POST',
     path: `${CHAIN}/rollback`,
     replies: {

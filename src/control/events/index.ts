@@ -21,6 +21,7 @@ export const events = [
     id: 'sendEvent',
     tag: 'Events',
     summary: 'Send an event to the runs that wait for it',
+    role: 'developer',
     method: 'POST',
     path: `${API}/events`,
     body: jsonBody(body),

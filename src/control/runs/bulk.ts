@@ -29,6 +29,7 @@ export const bulk = endpoint({
   id: 'actOnRuns',
   tag: 'Runs',
   summary: 'Cancel, pause, resume, retry or replay many runs',
+  role: 'developer',
   method: 'POST',
   path: `${API}/runs/bulk`,
   body: jsonBody(body),

@@ -8,6 +8,7 @@ export const watch = endpoint({
   id: 'watchRun',
   tag: 'Runs',
   summary: 'Watch a run as it goes on',
+  role: 'viewer',
   method: 'GET',
   path: `${API}/runs/{id}/events`,
   replies: {

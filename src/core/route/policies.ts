@@ -1,6 +1,7 @@
 /** What a route and the HTTP trigger of a chain have in common: who may ask, how often, and what is remembered. */
 
 import * as v from 'valibot';
+import { authSchema, compileAuth, type AuthPlan } from './auth.ts';
 import { cachePolicy, compileCache, type CachePlan } from './cache.ts';
 import { compileCors, corsSchema, type CorsPlan } from './cors.ts';
 import { docsSchema, NO_DOCS, type DocsDocument } from './docs.ts';
@@ -9,13 +10,7 @@ import { compileLimits, limitsFields, type LimitsPlan } from './limits.ts';
 import { at, type IssueList } from '../chain/issues.ts';
 
 export const POLICIES = {
-  auth: v.optional(
-    v.pipe(
-      v.picklist(['key', 'public']),
-      v.description('`key`: the caller presents an API key; `public`: anybody may call.'),
-    ),
-    'key',
-  ),
+  auth: v.optional(authSchema, 'key'),
   ...limitsFields,
   idempotency: v.optional(idempotencyPolicy),
   cache: v.optional(cachePolicy),
@@ -26,7 +21,7 @@ export const POLICIES = {
 const policies = v.object(POLICIES);
 
 export interface Policies {
-  readonly auth: 'key' | 'public';
+  readonly auth: AuthPlan;
   /** Undefined where nothing is limited. */
   readonly limits: LimitsPlan | undefined;
   readonly idempotency: IdempotencyPlan | undefined;
@@ -36,7 +31,7 @@ export interface Policies {
 }
 
 export const compilePolicies = (given: v.InferOutput<typeof policies>, place: string, issues: IssueList): Policies => ({
-  auth: given.auth,
+  auth: compileAuth(given.auth, at(place, 'auth'), issues),
   limits: compileLimits(given, place, issues),
   idempotency: given.idempotency && compileIdempotency(given.idempotency, at(place, 'idempotency'), issues),
   cache: given.cache && compileCache(given.cache, at(place, 'cache'), issues),

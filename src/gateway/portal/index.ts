@@ -8,7 +8,7 @@
 import { llmsText } from './llms.ts';
 import { openApiOf, type Portal } from './openapi.ts';
 import { operationsOf, type Operation } from './operations.ts';
-import { keyOf } from '../authenticate.ts';
+import { keyOf } from '../auth/keys.ts';
 import { fault, faultOf, ok, problemResponse, type Fault, type Result } from '../../core/errors.ts';
 import { quantile } from '../../core/traffic.ts';
 import type { Env } from '../../env.ts';
@@ -16,7 +16,7 @@ import { checkConfiguration } from '../../runtime/configuration.ts';
 import type { KeyRow } from '../../store/configuration.ts';
 import { readTraffic } from '../../store/traffic.ts';
 import { flushTraffic } from '../../telemetry/traffic.ts';
-import { keyAllows } from '../../vault/api-key.ts';
+import { scopesAllow } from '../../core/route/key.ts';
 import { LIMITS } from '../../core/limits.ts';
 
 const DAY = 24 * 3_600_000;
@@ -51,9 +51,7 @@ export async function handlePortal(request: Request, env: Env, path: string): Pr
     const configuration = await checkConfiguration(env, LIMITS.configurationAgeMilliseconds);
     const { headers } = request;
     const presents = headers.has('authorization') || headers.has('x-api-key');
-    const key: Result<KeyRow | undefined> = presents
-      ? await keyOf(env, configuration, headers, Date.now())
-      : ok(undefined);
+    const key: Result<KeyRow | undefined> = presents ? await keyOf(configuration, headers, Date.now()) : ok(undefined);
     // A wrong key is refused rather than shown less, so that nobody takes the public part for all of it.
     if (!key.ok) return refuse(key.fault);
     const origin = env.TIDEGATE_URL ?? new URL(request.url).origin;
@@ -73,7 +71,7 @@ export async function handlePortal(request: Request, env: Env, path: string): Pr
 const refuse = (reason: Fault): Response => problemResponse(reason);
 
 const mayRead = ({ docs, target }: Operation, key: KeyRow | undefined): boolean =>
-  docs.audience === 'public' || (docs.audience === 'callers' && key !== undefined && keyAllows(key.scopes, target));
+  docs.audience === 'public' || (docs.audience === 'callers' && key !== undefined && scopesAllow(key.scopes, target));
 
 /** What the key was used for in the last month, by day and target. */
 async function usageOf({ env, key }: Reader): Promise<Response> {

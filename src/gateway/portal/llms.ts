@@ -17,7 +17,10 @@ export function llmsText(operations: readonly Operation[], { title, origin }: Po
 }
 
 function lineOf({ method, path, docs, policies, deprecated }: Operation): string {
-  const facts = [policies.auth === 'public' ? 'open to anybody' : 'needs a key', ...(deprecated ? ['deprecated'] : [])];
+  const facts = [
+    policies.auth.mode === 'public' ? 'open to anybody' : 'needs a credential',
+    ...(deprecated ? ['deprecated'] : []),
+  ];
   const summary = docs.summary === undefined ? '' : ` ${plain(docs.summary)}`;
   return `- \`${method} ${path.replace('*}', '}')}\`:${summary} (${facts.join(', ')})`;
 }

@@ -1,5 +1,6 @@
 /** One OpenAPI 3.1 document of all routes and HTTP chains that a reader may know of. */
 
+import { SECURITY_SCHEMES, securityOf } from './security.ts';
 import type { Operation } from './operations.ts';
 
 type Part = Readonly<Record<string, unknown>>;
@@ -52,11 +53,6 @@ export function openApiOf(operations: readonly Operation[], { title, origin }: P
   };
 }
 
-const SECURITY_SCHEMES = {
-  bearerKey: { type: 'http', scheme: 'bearer', description: 'An API key.' },
-  headerKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
-} as const;
-
 function operationPart(operation: Operation, origin: string): Part {
   const { id, docs, hosts, policies, deprecated } = operation;
   const parameters = parametersOf(operation);
@@ -68,7 +64,7 @@ function operationPart(operation: Operation, origin: string): Part {
     ...(description !== undefined && { description }),
     ...(deprecated && { deprecated }),
     ...(hosts.length > 0 && { servers: hosts.map((host) => ({ url: `${new URL(origin).protocol}//${host}` })) }),
-    security: policies.auth === 'public' ? [] : [{ bearerKey: [] }, { headerKey: [] }],
+    security: securityOf(policies.auth),
     ...(parameters.length > 0 && { parameters }),
     ...(hasBody(operation) && {
       requestBody: { required: request !== undefined, content: { 'application/json': { schema: request ?? true } } },

@@ -79,7 +79,7 @@ describe('a good document', () => {
     expect(made).toMatchObject({ name: 'order-paid', mode: 'durable', timeoutMilliseconds: 86_400_000 });
     expect(made.triggers).toMatchObject([
       { type: 'webhook', name: 'paid', source: 'stripe', events: ['checkout.session.completed'] },
-      { type: 'http', name: 'api', policies: { auth: 'key' }, respond: 'accepted' },
+      { type: 'http', name: 'api', policies: { auth: { mode: 'any', rules: [{ type: 'key' }] } }, respond: 'accepted' },
       { type: 'schedule', name: 'nightly', timezone: 'Europe/Berlin', missed: 'latest' },
     ]);
     expect(made.validateInput?.({})[0]?.message).toContain('orderId');
@@ -102,7 +102,7 @@ describe('a good document', () => {
     const http = { type: 'http', method: 'GET', path: '/a' };
     expect(plan({ triggers: { http }, steps: { a: map } })).toMatchObject({
       mode: 'inline',
-      triggers: [{ respond: 'result', policies: { auth: 'key' } }],
+      triggers: [{ respond: 'result', policies: { auth: { mode: 'any', rules: [{ type: 'key' }] } } }],
     });
     expect(plan({ steps: { a: map } }).mode).toBe('durable');
     const both = { http, hook: { type: 'webhook', source: 's' } };

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
-import { hashKey, isWellFormedKey, keyAllows, KEY_SCOPE, makeKey } from '../../../src/vault/api-key.ts';
+import { KEY_SCOPE, scopesAllow } from '../../../src/core/route/key.ts';
+import { hashKey, isWellFormedKey, looksLikeKey, makeKey } from '../../../src/vault/api-key.ts';
 import { equalSecrets } from '../../../src/vault/compare.ts';
 import { Secret } from '../../../src/vault/secret.ts';
 
@@ -32,29 +33,46 @@ test('a key with one character changed, cut or doubled is told from an unknown k
   }
 });
 
-test('a scope names one chain or all, and nothing else', () => {
-  for (const scope of ['chain:*', 'chain:orders', 'chain:orders-2']) expect(scope).toMatch(KEY_SCOPE);
+test('a scope is a word and a name, all of a word, or all', () => {
+  for (const scope of ['*', 'chain:*', 'chain:orders', 'route:orders-2', 'orders:read', 'orders:v1.read']) {
+    expect(scope).toMatch(KEY_SCOPE);
+  }
   for (const scope of [
     '',
-    '*',
     'admin',
     'chain:',
+    ':a',
     'chain:or*',
+    '*:a',
     'chain:A',
     'chain:a\n',
     'chain:__proto__',
-    'xchain:a',
+    'chain:a"',
   ]) {
     expect(scope).not.toMatch(KEY_SCOPE);
   }
 });
 
-test('a key calls the chains of its scopes only', () => {
-  expect(keyAllows(['chain:*'], 'chain:orders')).toBe(true);
-  expect(keyAllows(['chain:a', 'chain:orders'], 'chain:orders')).toBe(true);
-  expect(keyAllows([], 'chain:orders')).toBe(false);
-  expect(keyAllows(['chain:orders-2'], 'chain:orders')).toBe(false);
-  expect(keyAllows(['chain:orders'], '*')).toBe(false);
+test('a key calls what its scopes name only', () => {
+  expect(scopesAllow(['*'], 'route:orders')).toBe(true);
+  expect(scopesAllow(['chain:*'], 'chain:orders')).toBe(true);
+  expect(scopesAllow(['chain:a', 'chain:orders'], 'chain:orders')).toBe(true);
+  expect(scopesAllow([], 'chain:orders')).toBe(false);
+  expect(scopesAllow(['chain:*'], 'route:orders')).toBe(false);
+  expect(scopesAllow(['chain:orders-2'], 'chain:orders')).toBe(false);
+  expect(scopesAllow(['chain:orders'], 'chain:*')).toBe(false);
+});
+
+test('a management token is no API key, and is told from one by its look', async () => {
+  const token = (await makeKey('tgm')).key.reveal();
+  expect(token).toMatch(/^tgm_[A-Za-z0-9_-]{47}$/);
+  expect(looksLikeKey(token)).toBe(false);
+  expect(looksLikeKey((await makeKey()).key.reveal())).toBe(true);
+});
+
+test('the hint of a key is its prefix and its last four characters, and nothing else of it', async () => {
+  const { key, hint } = await makeKey();
+  expect(hint).toBe(`tg_…${key.reveal().slice(-4)}`);
 });
 
 test.each([

@@ -131,8 +131,11 @@ test('a key is shown once, kept as its hash, and revoked', async () => {
   expect((await loadConfiguration(db)).keys).toEqual([]);
 });
 
-test('a key without further words calls every chain and does not expire', async () => {
-  expect((await call('POST', '/keys', { name: 'CI' })).body).toMatchObject({ scopes: ['chain:*'], expiresAt: null });
+test('a key without further words calls every chain and route, and does not expire', async () => {
+  expect((await call('POST', '/keys', { name: 'CI' })).body).toMatchObject({
+    scopes: ['chain:*', 'route:*'],
+    expiresAt: null,
+  });
 });
 
 test.each([

@@ -124,6 +124,15 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
     catalogue: { action: (name) => (name === lookup.name ? lookup : undefined), names: [lookup.name] },
     connectors: new Map([crm, plain].map((connector) => [connector.name, connector])),
     adminKey: ADMIN_KEY,
+    signIn: {
+      oidc: undefined,
+      access: undefined,
+      keys: {
+        fetch: () => Promise.reject(new Error('nobody signs in here')),
+        now: () => NOW,
+        waitUntil: () => undefined,
+      },
+    },
     now: () => NOW,
     async configurationChanged() {
       changes++;
@@ -222,7 +231,7 @@ export async function addCustomer(uid: string, endpoint: string, eventType: stri
 /** Empties every table. */
 export async function emptyDatabase(): Promise<void> {
   const tables =
-    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys cache_purges configuration audit_log ' +
+    'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys api_key_uses management_tokens people cache_purges configuration audit_log ' +
     'event_types applications webhook_endpoints';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }

@@ -20,7 +20,8 @@ describe('a route with a key', () => {
     const { route, name } = await publish(chain, guarded);
     const refused = await call(route, {}, headers);
     expect(codeOf(refused)).toEqual([401, code]);
-    expect(refused.headers.get('www-authenticate')).toBe('Bearer');
+    const told = code === 'auth.missing' ? '' : ', error="invalid_token"';
+    expect(refused.headers.get('www-authenticate')).toBe(`Bearer realm="tidegate"${told}`);
     expect(await runsOf(name)).toBe(0);
   });
 

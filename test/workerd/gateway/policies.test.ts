@@ -52,6 +52,20 @@ describe('limits', () => {
   });
 });
 
+describe('a quota of a key', () => {
+  it('is for all that the key calls together, and exact', async () => {
+    const { path } = await route({ auth: 'key' });
+    const { name } = await publish({ output: 1 }, { method: 'GET', auth: 'key' });
+    const made = await manage('POST /keys', { name: 'small', limits: { quota: { day: 3 } } });
+    const headers = { 'x-api-key': String(made.body['key']) };
+    const statuses: number[] = [];
+    for (const at of [path, `/${name}`, path, path, `/${name}`])
+      statuses.push((await call(`GET ${at}`, undefined, headers)).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    expect(codeOf(await call(`GET ${path}`, undefined, headers))).toEqual([429, 'quota.exceeded']);
+  });
+});
+
 describe('the cache', () => {
   const cache = { ttl: '1m', respectOrigin: false };
 
