@@ -60,7 +60,7 @@ function withBodyLimit(
       else controller.enqueue(chunk);
     },
   });
-  const counted = new Request(request, { body: request.body.pipeThrough(counter) });
+  const counted = new Request(request, { method: exchange.method, body: request.body.pipeThrough(counter) });
   return { exchange: { ...exchange, request: counted }, isOver: () => passed > limitBytes };
 }
 

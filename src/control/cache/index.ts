@@ -32,6 +32,7 @@ export const cache = [
   endpoint({
     id: 'purgeCache',
     tag: 'Cache',
+    role: 'operator',
     summary: 'Purge cached responses',
     method: 'POST',
     path: `${API}/cache/purge`,

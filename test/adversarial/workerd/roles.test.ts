@@ -27,15 +27,19 @@ const signIn: SignIn = {
   access: accessRule('team', ['tag']),
   keys: { fetch: () => Promise.resolve(Response.json({ keys })), now: () => NOW, waitUntil: () => undefined },
 };
-const control = testControl({ signIn });
-const { call } = control;
+// Anew for each test: wrong credentials are counted, and the clock stands still.
+let control = testControl({ signIn });
+const call: typeof control.call = (...given) => control.call(...given);
 
 const tokenOf = (claims: Record<string, unknown>, iss = issuer, aud = 'console') =>
   new SignJWT({ iss, aud, exp: NOW / 1000 + 300, ...claims })
     .setProtectedHeader({ alg: 'RS256', kid: 'one' })
     .sign(privateKey);
 
-beforeEach(emptyDatabase);
+beforeEach(async () => {
+  control = testControl({ signIn });
+  await emptyDatabase();
+});
 
 async function managementToken(role: Role, more: Record<string, unknown> = {}): Promise<{ id: string; token: string }> {
   const { status, body } = await call('POST', '/tokens', { name: role, role, ...more });

@@ -131,6 +131,6 @@ describe('an idempotency key', () => {
 it('a limit on how many are under way lets the next in when one has ended', async () => {
   const { path } = await route({ request: { path: '/delay/400' }, concurrency: { limit: 1, by: 'route' } });
   const [one, two] = await Promise.all([call(`GET ${path}`), call(`GET ${path}`)]);
-  expect([one.status, two.status].toSorted()).toEqual([200, 429]);
+  expect(new Set([one.status, two.status])).toEqual(new Set([200, 429]));
   expect((await call(`GET ${path}`)).status).toBe(200);
 });
