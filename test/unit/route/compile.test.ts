@@ -21,7 +21,7 @@ const mistakes = (fields: Fields): unknown => {
 
 it('a route needs a key unless it says otherwise, and answers every host and method', () => {
   expect(plan({})).toMatchObject({
-    policies: { auth: 'key' },
+    policies: { auth: { mode: 'any', rules: [{ type: 'key' }] } },
     entries: [{ hosts: [], methods: ['*'], path: '/orders/{id}', version: { name: undefined, upstream: 'shop' } }],
   });
 });
