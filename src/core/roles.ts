@@ -8,4 +8,8 @@ export const ROLES = ['viewer', 'developer', 'admin', 'owner'] as const;
  */
 export type Role = (typeof ROLES)[number];
 
-export const mayAs = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed);
+/** What is no role, as in a row that was written by hand, may nothing and lets nobody in. */
+export function mayAs(role: Role, needed: Role): boolean {
+  const rank = ROLES.indexOf(needed);
+  return rank !== -1 && ROLES.indexOf(role) >= rank;
+}

@@ -32,8 +32,8 @@ export const cache = [
   endpoint({
     id: 'purgeCache',
     tag: 'Cache',
-    role: 'operator',
     summary: 'Purge cached responses',
+    role: 'developer',
     method: 'POST',
     path: `${API}/cache/purge`,
     body: jsonBody(body),

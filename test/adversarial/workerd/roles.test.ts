@@ -50,7 +50,7 @@ async function managementToken(role: Role, more: Record<string, unknown> = {}): 
 const as = (token: string) => ({ authorization: `Bearer ${token}` });
 
 /** As a client would send it, to things that are not there. */
-function attempt(method: string, path: string, headers: Record<string, string>): Promise<Called> {
+function attempt(method: string, path: string, headers: Record<string, string>, to = control): Promise<Called> {
   const address =
     ORIGIN +
     path
@@ -58,7 +58,7 @@ function attempt(method: string, path: string, headers: Record<string, string>):
       .replace('{id}', 'nothing')
       .replaceAll(/\{\w+\}/g, '1');
   const hasBody = method !== 'GET' && method !== 'DELETE';
-  return control.send(
+  return to.send(
     new Request(address, {
       method,
       headers: { ...headers, ...(hasBody ? { 'content-type': 'application/json' } : {}) },
@@ -90,7 +90,9 @@ test.each(guarded.map((item) => [item.method, item.path] as const))(
     const { id, token } = await managementToken('owner');
     await call('DELETE', `/tokens/${id}`);
     const { body } = await call('POST', '/keys', { name: 'all', scopes: ['*'] });
-    expect((await attempt(method, path, {})).status).toBe(401);
+    // Who was wrong too often gets 429 instead, so each address is asked on its own.
+    const fresh = testControl({ signIn });
+    expect((await attempt(method, path, {}, fresh)).status).toBe(401);
     for (const presented of [
       token,
       String(body['key']),
@@ -98,7 +100,7 @@ test.each(guarded.map((item) => [item.method, item.path] as const))(
       await tokenOf({ sub: 'ada' }, issuer, 'other'),
       await tokenOf({ sub: 'ada', exp: NOW / 1000 - 60 }),
     ]) {
-      expect((await attempt(method, path, as(presented))).status).toBe(401);
+      expect((await attempt(method, path, as(presented), fresh)).status).toBe(401);
     }
   },
 );
