@@ -28,6 +28,11 @@ export async function proxy(): Promise<void> {
     await call(sides.gateway, 'PUT', '/upstreams/bench', { name: 'bench', targets: [{ url: sides.upstream }] });
     const route = { name: 'bench', path: '/stock', upstream: 'bench', auth: 'public' };
     await call(sides.gateway, 'PUT', '/routes/bench', route);
+    const limits = [{ limit: 100_000_000, period: '10s', by: 'key' }];
+    await call(sides.gateway, 'PUT', '/routes/guarded', {
+      ...{ name: 'guarded', path: '/guarded', upstream: 'bench', auth: 'key', limits },
+      request: { path: '/stock' },
+    });
     const side = (name: string, url: string, pid: number | undefined) => ({
       name,
       pid,
@@ -37,6 +42,13 @@ export async function proxy(): Promise<void> {
     const whole = side('proxy', sides.gateway.url, sides.gateway.worker.pid());
     await compare([side('forward', forward.url, forward.pid()), bare]);
     await compare([whole, bare]);
+    const guarded = side('with key and limit', sides.gateway.url, sides.gateway.worker.pid());
+    const request = {
+      ...guarded.request,
+      url: `${sides.gateway.url}/guarded?sku=A1`,
+      headers: { ...HEADERS, authorization: `Bearer ${sides.key}` },
+    };
+    await compare([{ ...guarded, request }, bare]);
   } finally {
     await forward.stop();
     await handWritten.stop();
