@@ -32,7 +32,7 @@ export default {
     const path = pathOf(url);
     const receivedAt = Date.now();
     plan ??= planOf(env.UPSTREAM);
-    const known = { request, method, url, path, headers, receivedAt, env, ctx, configuration };
+    const known = { request, method, url, path, headers, hops: undefined, receivedAt, env, ctx, configuration };
     const exchange: Exchange = { ...known, params: {}, target: 'route:bench', version: '' };
     return forward(plan, exchange, { path: url.slice(url.indexOf('/', url.indexOf('//') + 2)) });
   },

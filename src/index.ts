@@ -4,7 +4,7 @@ import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
 import { signInRulesOf } from './control/principal.ts';
 import { problemResponse } from './core/errors.ts';
-import { loopFault } from './core/policy/hops.ts';
+import { HOPS_HEADER, hopsOf, loopFault } from './core/policy/hops.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
 import { pathOf } from './gateway/event.ts';
@@ -60,14 +60,17 @@ interface Loopback {
 
 export default {
   fetch(request, env, ctx): Response | Promise<Response> {
-    const path = pathOf(request.url);
-    const loop = loopFault(request.headers);
+    const { url, headers } = request;
+    const path = pathOf(url);
+    const passed = headers.get(HOPS_HEADER);
+    const loop = loopFault(passed);
     if (loop !== undefined) return problemResponse(loop);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
     if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
-    return path.startsWith('/hooks/') ? handleHook(request, env, path, ctx) : handleRequest(request, path, env, ctx);
+    if (path.startsWith('/hooks/')) return handleHook(request, env, path, ctx);
+    return handleRequest({ request, url, path, headers, hops: hopsOf(passed) }, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */

@@ -57,6 +57,7 @@ export default {
       url,
       path,
       headers,
+      hops: undefined,
       params: {},
       receivedAt,
       target,

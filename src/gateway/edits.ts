@@ -49,16 +49,24 @@ const requestOf = ({ method, path, params, url, headers }: Exchange): Scope => (
   },
 });
 
-export async function editedRequest(
+/** Synchronous where only the path is another. */
+export function editedRequest(
   edits: RequestEdits,
   around: Around,
   values: readonly string[],
-): Promise<Result<Outgoing>> {
-  const { exchange, route } = around;
-  const { url, path, request } = exchange;
-  const scope = scopeOf(around);
+): Result<Outgoing> | Promise<Result<Outgoing>> {
+  const { url, path: given } = around.exchange;
+  const path = edits.path === undefined ? given : joined(edits.path, values);
   const start = url.indexOf('?');
   const query = start === -1 ? '' : url.slice(start);
+  const isPath = edits.query === undefined && edits.headers === undefined && edits.body === undefined;
+  return isPath ? ok({ path: path + query }) : edited(edits, around, path, query);
+}
+
+async function edited(edits: RequestEdits, around: Around, path: string, query: string): Promise<Result<Outgoing>> {
+  const { exchange, route } = around;
+  const { request } = exchange;
+  const scope = scopeOf(around);
   let headers: Headers | undefined;
   if (edits.headers !== undefined || edits.body !== undefined) headers = new Headers(exchange.headers);
   let body: string | undefined;
@@ -77,8 +85,7 @@ export async function editedRequest(
   }
   if (headers !== undefined && edits.headers !== undefined) await editHeaders(edits.headers, scope, headers);
   return ok({
-    path:
-      (edits.path === undefined ? path : joined(edits.path, values)) + (await editedQuery(edits.query, scope, query)),
+    path: path + (await editedQuery(edits.query, scope, query)),
     headers,
     body,
   });

@@ -42,11 +42,16 @@ export function pathOf(url: string): string {
   return url.slice(start, query === -1 ? url.length : query);
 }
 
-/** The host of a URL, without its port. */
-export function hostnameOf(url: string): string {
+/** The host of a URL, with its port where it has one; the header `Host` says the same. */
+export function authorityOf(url: string): string {
   const start = url.indexOf('//') + 2;
   const end = url.indexOf('/', start);
-  const host = url.slice(start, end === -1 ? url.length : end);
+  return url.slice(start, end === -1 ? url.length : end);
+}
+
+/** The host of a URL, without its port. */
+export function hostnameOf(url: string): string {
+  const host = authorityOf(url);
   const port = host.startsWith('[') ? host.indexOf(']:') + 1 : host.indexOf(':');
   return port > 0 ? host.slice(0, port) : host;
 }

@@ -13,6 +13,8 @@ export interface Exchange {
   /** Of the URL, as received. */
   readonly path: string;
   readonly headers: Headers;
+  /** Gateways that it has passed before this one; undefined for none. */
+  readonly hops: number | undefined;
   /** Of the path, decoded. */
   readonly params: Readonly<Record<string, string>>;
   /** Unix milliseconds. */

@@ -30,23 +30,21 @@ import { recordTraffic } from '../telemetry/traffic.ts';
 
 type Found = Result<{ readonly match: Match<Target>; readonly configuration: Configuration }>;
 
-/** @param path of the request, as received */
-export async function handleRequest(
-  request: Request,
-  path: string,
-  env: Env,
-  ctx: ExecutionContext,
-): Promise<Response> {
+/** What is known of a request before its target is. */
+export type Incoming = Pick<Exchange, 'request' | 'url' | 'path' | 'headers' | 'hops'>;
+
+export async function handleRequest(incoming: Incoming, env: Env, ctx: ExecutionContext): Promise<Response> {
   try {
-    const { method, url } = request;
+    const { request, url, path, headers, hops } = incoming;
+    const { method } = request;
     const loaded = currentConfiguration(env);
     const configuration = loaded instanceof Promise ? await loaded : loaded;
     checkInBackground(env, ctx);
-    let found = find(configuration, request, method, url, path);
+    let found = find(configuration, headers, method, url, path);
     if (!found.ok) {
       // Another isolate may have published the route a moment ago.
       const checked = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
-      if (checked !== configuration) found = find(checked, request, method, url, path);
+      if (checked !== configuration) found = find(checked, headers, method, url, path);
     }
     if (!found.ok) return refusal(found.fault);
     const { match } = found.value;
@@ -55,7 +53,8 @@ export async function handleRequest(
       method,
       url,
       path,
-      headers: request.headers,
+      headers,
+      hops,
       params: match.params,
       receivedAt: Date.now(),
       target: match.target.name,
@@ -70,11 +69,11 @@ export async function handleRequest(
   }
 }
 
-function find(configuration: Configuration, request: Request, method: string, url: string, path: string): Found {
+function find(configuration: Configuration, headers: Headers, method: string, url: string, path: string): Found {
   const { targets } = tablesOf(configuration);
   const host = targets.hosted ? hostnameOf(url) : '';
   // A preflight asks for a method of which it is none.
-  const asked = (method === 'OPTIONS' ? request.headers.get('access-control-request-method') : null) ?? method;
+  const asked = (method === 'OPTIONS' ? headers.get('access-control-request-method') : null) ?? method;
   let lookup = targets.find(asked, path, host);
   if (lookup.kind === 'method' && asked === 'HEAD') lookup = targets.find('GET', path, host);
   if (lookup.kind === 'method' && asked !== method) lookup = targets.find(method, path, host);
@@ -160,14 +159,15 @@ async function admitted(
 }
 
 /** Idempotency, then cache, then the target; each may hand on a request of its own. */
-async function work(
+function work(
   exchange: Exchange,
   { target, values }: Match<Target>,
   identity: Identity | undefined,
-): Promise<Response> {
+): Response | Promise<Response> {
   const { idempotency, cache } = target.policies;
   const reach = targetOf(exchange, target, values, identity);
   if (reach instanceof Response) return reach;
+  if (idempotency === undefined && cache === undefined) return reach(exchange, undefined);
   const through: Work = async (request, dedupeKey) => {
     const inner = within(exchange, request);
     if (cache === undefined) return reach(inner, dedupeKey);

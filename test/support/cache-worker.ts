@@ -18,7 +18,7 @@ export default {
     const { pathname: path, search } = new URL(url);
     const configuration = await currentConfiguration(env);
     const given = { params: {}, receivedAt: Date.now(), target: 'route:test', version: '' };
-    const exchange = { ...given, request, method, url, path, headers, env, ctx, configuration };
+    const exchange = { ...given, request, method, url, path, headers, hops: undefined, env, ctx, configuration };
     try {
       return await throughCache(plan, exchange, undefined, (asked) => fetch(env.UPSTREAM + path + search, asked));
     } catch {

@@ -11,9 +11,8 @@ import { LIMITS } from '../limits.ts';
 
 export const HOPS_HEADER = 'tidegate-hops';
 
-/** Fault `request.loop` for a request that may not come in, also where its count is none. */
-export function loopFault(headers: Headers): Fault | undefined {
-  const header = headers.get(HOPS_HEADER);
+/** Fault `request.loop` for a request that may not come in by its header, also where its count is none. */
+export function loopFault(header: string | null): Fault | undefined {
   if (header === null || (/^\d{1,3}$/.test(header) && Number(header) < LIMITS.hops)) return undefined;
   const message = `The request has passed ${LIMITS.hops} gateways; look for a chain or route that calls itself.`;
   return fault('request.loop', message);

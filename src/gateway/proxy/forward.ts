@@ -14,7 +14,6 @@ import type { Exchange, Identity } from '../exchange.ts';
 import { fault, FaultError, problemResponse, type Fault } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { admit, settleCall } from '../../core/policy/breaker.ts';
-import { HOPS_HEADER, hopsOf } from '../../core/policy/hops.ts';
 import { isRepeatable, noteRequest, takeRetry, type RetryPlan, type RetryReason } from '../../core/proxy/retries.ts';
 import type { Trace } from '../../core/proxy/trace.ts';
 import type { PoolPlan } from '../../core/route/upstream.ts';
@@ -173,8 +172,7 @@ const REASONS: ReadonlyMap<number, RetryReason> = new Map([
 /** Never rejects. */
 async function send(call: Call, base: string): Promise<Attempt> {
   const { exchange, headers, body, path, retries, timeoutMilliseconds } = call;
-  const { env, method } = exchange;
-  const hops = hopsOf(exchange.headers.get(HOPS_HEADER));
+  const { env, method, hops } = exchange;
   // A last attempt needs none: the runtime ends it with the request.
   const controller = retries === undefined ? undefined : new AbortController();
   const init: RequestInit = { method, headers, body, redirect: 'manual' };
@@ -187,7 +185,7 @@ async function send(call: Call, base: string): Promise<Attempt> {
   });
   try {
     const reply = await Promise.race([hostOf(env).fetch(base + path, init, { hops }), late]);
-    if (reply !== undefined) return { reply, reason: REASONS.get(reply.status) };
+    if (reply !== undefined) return { reply, reason: retries && REASONS.get(reply.status) };
     controller?.abort();
     return { fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' };
   } catch (thrown) {

@@ -8,6 +8,7 @@
  * runtime shows it.
  */
 
+import { authorityOf } from '../event.ts';
 import { randomId } from '../random-id.ts';
 import type { Exchange } from '../exchange.ts';
 import { traceOf, traceparentOf, type Trace } from '../../core/proxy/trace.ts';
@@ -57,11 +58,11 @@ function dropNamed(headers: Headers, name: string, isUpgrade: boolean): void {
 function setForwarded(headers: Headers, exchange: Exchange, mode: 'replace' | 'append'): void {
   const address = clientAddress(exchange);
   const scheme = exchange.url.startsWith('https:') ? 'https' : 'http';
-  const host = exchange.headers.get('host');
+  const host = authorityOf(exchange.url);
   if (mode === 'append') {
     if (address !== undefined) headers.append('x-forwarded-for', address);
     if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', scheme);
-    if (host !== null && !headers.has('x-forwarded-host')) headers.set('x-forwarded-host', host);
+    if (!headers.has('x-forwarded-host')) headers.set('x-forwarded-host', host);
     return;
   }
   for (const name of CLAIMS) headers.delete(name);
@@ -71,8 +72,7 @@ function setForwarded(headers: Headers, exchange: Exchange, mode: 'replace' | 'a
     headers.delete('cf-connecting-ip');
   } else headers.set('x-forwarded-for', address);
   headers.set('x-forwarded-proto', scheme);
-  if (host === null) headers.delete('x-forwarded-host');
-  else headers.set('x-forwarded-host', host);
+  headers.set('x-forwarded-host', host);
 }
 
 /** Where the request comes from; undefined on a machine of one's own, where the runtime does not tell. */

@@ -55,18 +55,16 @@ describe('a request that leaves', () => {
 });
 
 describe('a request that comes in', () => {
-  const headers = (hops: string) => new Headers({ 'tidegate-hops': hops });
-
   test('is let in below the limit, with its count', () => {
-    expect([loopFault(new Headers()), hopsOf(null)]).toEqual([undefined, undefined]);
+    expect([loopFault(null), hopsOf(null)]).toEqual([undefined, undefined]);
     for (let hops = 0; hops < LIMITS.hops; hops++) {
-      expect([loopFault(headers(String(hops))), hopsOf(String(hops))]).toEqual([undefined, hops]);
+      expect([loopFault(String(hops)), hopsOf(String(hops))]).toEqual([undefined, hops]);
     }
   });
 
   test.for([String(LIMITS.hops), '99', '1000', '-1', '1e0', '0x1', '', ' ', '1, 2', 'NaN', '1.5'])(
     'with the count %j is a loop',
-    (hops) => expect(loopFault(headers(hops))?.code).toBe('request.loop'),
+    (hops) => expect(loopFault(hops)?.code).toBe('request.loop'),
   );
 });
 

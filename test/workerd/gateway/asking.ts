@@ -40,6 +40,7 @@ export async function exchangeOf(
     url: request.url,
     path: new URL(request.url).pathname,
     headers: request.headers,
+    hops: undefined,
     params: {},
     receivedAt: Date.now(),
     version: '',

@@ -92,7 +92,7 @@ export function exchangeOf(path: string, call: Call, ctx: ExecutionContext, conf
   const { method = 'GET', target = 'route:test', version = '', params = {}, later = 0 } = call;
   const request = new Request(SITE + path, { method, headers: call.headers ?? {} });
   return {
-    ...{ request, method, params, target, version, env, ctx, configuration },
+    ...{ request, method, params, target, version, env, ctx, configuration, hops: undefined },
     ...{ url: request.url, headers: request.headers, path: new URL(request.url).pathname },
     receivedAt: Date.now() + later,
   };

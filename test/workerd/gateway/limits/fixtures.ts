@@ -56,6 +56,7 @@ export function exchangeOf({
     url,
     path: '/orders',
     headers: request.headers,
+    hops: undefined,
     params: { id: '7' },
     receivedAt: Date.now(),
     target,

@@ -78,6 +78,7 @@ export async function send(pool: PoolPlan, path = '/', sent: Sent = {}): Promise
     url: request.url,
     path,
     headers: request.headers,
+    hops: undefined,
     params: {},
     receivedAt: Date.now(),
     target: 'route:test',
