@@ -44,6 +44,10 @@ export const LIMITS = {
   callDepth: 8,
   /** Gateways that a request passes, this one each time that it calls itself; each may multiply its calls. */
   hops: 5,
+  /** How late a timeout of an upstream may be noticed; one below four of them is timed exactly. */
+  deadlineTickMilliseconds: 250,
+  /** How long one request watches the timeouts of others. The platform ends what is left of a request after 30 s. */
+  deadlineWatchMilliseconds: 20_000,
   /** Mistakes of one document that are told at once; nobody reads more. */
   chainIssues: 100,
   /** Nesting of any JSON that comes from outside; recursion over it must fit the stack. */

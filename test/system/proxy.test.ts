@@ -24,6 +24,7 @@ beforeAll(async () => {
   await publish('plain', {}, {});
   await publish('impatient', { timeout: { headers: '500ms' } }, {});
   await publish('packed', {}, { compress: true });
+  await publish('watched', { timeout: { headers: '1200ms' } }, {});
 });
 afterAll(async () => {
   await gateway.stop();
@@ -70,6 +71,16 @@ function exchange(bytes: string, milliseconds = 500): Promise<string> {
   }, milliseconds);
   return promise;
 }
+
+it('gives a hanging upstream up also when the request that watches is another, and over', async () => {
+  const [quick, hanging] = [await behave({ kind: 'answer' }), await behave({ kind: 'hang' })];
+  const started = performance.now();
+  const first = ask(`/watched/${quick}`);
+  const late = [1, 2, 3].map(() => ask(`/watched/${hanging}`));
+  expect((await first).statusCode).toBe(200);
+  expect((await Promise.all(late)).map(({ statusCode }) => statusCode)).toEqual([504, 504, 504]);
+  expect(performance.now() - started).toBeGreaterThanOrEqual(1_200);
+});
 
 describe('a body', () => {
   const SIZE = 100 * 1024 * 1024;

@@ -21,11 +21,12 @@ const NOBODY: Sender = {};
  * Guarantee: no request leaves for an address that the policy or its sender refuses; it rejects with a
  * FaultError `egress.refused` instead. Each request says how many gateways it has passed, so that a loop
  * ends. Redirects are never followed here, because the next address would not be checked; `request`
- * follows them by calling this again.
+ * follows them by calling this again. Options whose headers are `Headers` are written into: copying those costs
+ * more than all else here.
  */
 export function createGuardedFetch(policy: EgressPolicy, base: typeof fetch): GuardedFetch {
   return (input, init, { hops = 0, origins } = NOBODY) => {
-    const given = typeof input === 'object' && !(input instanceof URL) ? input : undefined;
+    const given = typeof input === 'string' || input instanceof URL ? undefined : input;
     const checked = checkUrl(policy, given?.url ?? (input as string | URL));
     if (!checked.ok) return Promise.reject(new FaultError(checked.fault));
     const { value } = checked;
@@ -34,6 +35,11 @@ export function createGuardedFetch(policy: EgressPolicy, base: typeof fetch): Gu
     const count = String(hops + 1);
     // The members of a request that stands in place of options are not its own, so nothing could be spread.
     const options = init instanceof Request ? undefined : init;
+    if (given === undefined && options?.headers instanceof Headers) {
+      options.headers.set(HOPS_HEADER, count);
+      options.redirect = 'manual';
+      return base(value, options);
+    }
     const whole = init instanceof Request ? new Request(value, init) : given;
     // Those of a request may not be written into.
     const headers = options?.headers ?? (whole && new Headers(whole.headers));
@@ -41,10 +47,9 @@ export function createGuardedFetch(policy: EgressPolicy, base: typeof fetch): Gu
   };
 }
 
-/** Into `Headers` it is written in place: copying them costs more than all else here. */
 function withHops(headers: HeadersInit | undefined, hops: string): HeadersInit {
   if (headers === undefined || !(Symbol.iterator in headers)) return { ...headers, [HOPS_HEADER]: hops };
-  const own = headers instanceof Headers ? headers : new Headers(headers);
+  const own = new Headers(headers);
   own.set(HOPS_HEADER, hops);
   return own;
 }

@@ -8,6 +8,7 @@
  */
 
 import { compressed, withTimeouts } from './body.ts';
+import { within } from './deadline.ts';
 import { prepareHeaders } from './headers.ts';
 import { BUDGET, chooseTarget, noteCall, poolOf, stickyKey, type Pool } from './pool.ts';
 import type { Exchange, Identity } from '../exchange.ts';
@@ -172,19 +173,15 @@ const REASONS: ReadonlyMap<number, RetryReason> = new Map([
 /** Never rejects. */
 async function send(call: Call, base: string): Promise<Attempt> {
   const { exchange, headers, body, path, retries, timeoutMilliseconds } = call;
-  const { env, method, hops } = exchange;
+  const { env, ctx, method, hops } = exchange;
   // A last attempt needs none: the runtime ends it with the request.
   const controller = retries === undefined ? undefined : new AbortController();
   const init: RequestInit = { method, headers, body, redirect: 'manual' };
   if (controller !== undefined) init.signal = controller.signal;
   // Cloudflare's own cache knows nothing of who is asking.
   if (env.EGRESS === undefined && (method === 'GET' || method === 'HEAD')) init.cache = 'no-store';
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, timeoutMilliseconds, undefined);
-  });
   try {
-    const reply = await Promise.race([hostOf(env).fetch(base + path, init, { hops }), late]);
+    const reply = await within(hostOf(env).fetch(base + path, init, { hops }), timeoutMilliseconds, ctx);
     if (reply !== undefined) return { reply, reason: retries && REASONS.get(reply.status) };
     controller?.abort();
     return { fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' };
@@ -193,7 +190,5 @@ async function send(call: Call, base: string): Promise<Attempt> {
     const extra = { detail: thrown };
     console.warn(`upstream ${call.plan.name}: ${base} could not be reached`, thrown);
     return { fault: fault('upstream.unreachable', 'The upstream could not be reached.', extra), reason: 'connect' };
-  } finally {
-    clearTimeout(timer);
   }
 }
