@@ -27,13 +27,17 @@ interface Entry<T> {
   next: Entry<T> | undefined;
 }
 
+/** Few objects lie on the way to a target: with thousands of routes, each is one that the processor has to fetch. */
 interface Node<T> {
   /** The first literal segment behind it, without a map: most nodes have no other. */
   segment: string | undefined;
   child: Node<T> | undefined;
   literals: Map<string, Node<T>> | undefined;
+  /** What is behind a parameter that is not the end. */
   parameter: Node<T> | undefined;
   entry: Entry<T> | undefined;
+  /** Of a parameter that is the end. */
+  last: Entry<T> | undefined;
   /** Of `{rest*}`, which takes whatever is left. */
   rest: Entry<T> | undefined;
 }
@@ -51,6 +55,7 @@ const newNode = <T>(): Node<T> => ({
   literals: undefined,
   parameter: undefined,
   entry: undefined,
+  last: undefined,
   rest: undefined,
 });
 
@@ -62,19 +67,26 @@ function addLiteral<T>(node: Node<T>, segment: string): Node<T> {
   if (known !== undefined) return known;
   const child = newNode<T>();
   if (node.segment === undefined) {
-    node.segment = segment;
+    node.segment = interned(segment);
     node.child = child;
   } else (node.literals ??= new Map()).set(segment, child);
   return child;
 }
 
-/** Lists of names, each once: what thousands of routes share stays near the processor. */
-const sharedNames = new Map<string, readonly string[]>();
+/** Segments and lists of names, each once: what thousands of routes share stays near the processor. */
+const segments = new Map<string, string>();
+const lists = new Map<string, readonly string[]>();
+
+function interned(segment: string): string {
+  const known = segments.get(segment) ?? segment;
+  segments.set(segment, known);
+  return known;
+}
 
 function shared(names: readonly string[]): readonly string[] {
   const key = names.join('/');
-  const known = sharedNames.get(key) ?? names;
-  sharedNames.set(key, known);
+  const known = lists.get(key) ?? names;
+  lists.set(key, known);
   return known;
 }
 
@@ -99,66 +111,61 @@ function note(first: Entry<unknown> | undefined, allowed: Set<string> | undefine
   for (let entry = allowed && first; entry !== undefined; entry = entry.next) allowed?.add(entry.method);
 }
 
-class Paths<T> {
-  #static: Map<string, Entry<T>> | undefined;
-  readonly #root: Node<T> = newNode();
-
-  add(method: string, path: string, target: T): void {
-    if (!path.includes('{')) {
-      this.#static ??= new Map();
-      this.#static.set(path, put(this.#static.get(path), method, NO_VALUES, target));
+/** Puts a path into the tree. */
+function grow<T>(root: Node<T>, method: string, path: string, target: T): void {
+  const names: string[] = [];
+  let node = root;
+  const segments = path.slice(1).split('/');
+  for (const [index, segment] of segments.entries()) {
+    if (segment.endsWith('*}')) {
+      names.push(segment.slice(1, -2));
+      node.rest = put(node.rest, method, shared(names), target);
       return;
     }
-    const names: string[] = [];
-    let node = this.#root;
-    for (const segment of path.slice(1).split('/')) {
-      if (segment.endsWith('*}')) {
-        names.push(segment.slice(1, -2));
-        node.rest = put(node.rest, method, shared(names), target);
-        return;
-      }
-      if (segment.startsWith('{')) {
-        names.push(segment.slice(1, -1));
-        node = node.parameter ??= newNode();
-      } else node = addLiteral(node, segment);
+    if (!segment.startsWith('{')) {
+      node = addLiteral(node, segment);
+      continue;
     }
-    node.entry = put(node.entry, method, shared(names), target);
+    names.push(segment.slice(1, -1));
+    if (index === segments.length - 1) {
+      node.last = put(node.last, method, shared(names), target);
+      return;
+    }
+    node = node.parameter ??= newNode();
   }
+  node.entry = put(node.entry, method, shared(names), target);
+}
 
-  /** @param allowed gets the methods of what matches the path alone */
-  find(method: string, path: string, allowed: Set<string> | undefined): Lookup<T> | undefined {
-    const fixed = this.#static?.get(path);
-    const entry = named(fixed, method);
-    if (entry !== undefined) {
-      return { kind: 'found', match: { target: entry.target, params: NO_PARAMS, values: NO_VALUES } };
-    }
-    note(fixed, allowed);
-    const values: string[] = [];
-    const dynamic = walk(this.#root, method, path, 1, values, allowed);
-    return dynamic && found(dynamic, values);
-  }
+function seek<T>(root: Node<T>, method: string, path: string, allowed: Set<string> | undefined): Lookup<T> | undefined {
+  const values: string[] = [];
+  const entry = walk(root, method, path, 1, values, allowed);
+  return entry && found(entry, values);
 }
 
 export class Router<T> {
-  readonly #everywhere = new Paths<T>();
-  readonly #hosts = new Map<string, Paths<T>>();
+  /** Of every host: static paths, and the others. */
+  readonly #fixed = new Map<string, Entry<T>>();
+  readonly #root: Node<T> = newNode();
+  readonly #hosts = new Map<string, Node<T>>();
   /** By `.example.com`. */
-  readonly #domains = new Map<string, Paths<T>>();
+  readonly #domains = new Map<string, Node<T>>();
 
   /**
    * @param path normalised, `/a/{id}/{rest*}`
    * @param host `api.example.com`, `*.example.com`, or undefined for every host
    */
   add(method: string, path: string, target: T, host?: string): void {
-    this.#pathsOf(host).add(method, path, target);
+    if (host === undefined && !path.includes('{')) {
+      this.#fixed.set(path, put(this.#fixed.get(path), method, NO_VALUES, target));
+    } else grow(this.#rootOf(host), method, path, target);
   }
 
-  #pathsOf(host: string | undefined): Paths<T> {
-    if (host === undefined) return this.#everywhere;
+  #rootOf(host: string | undefined): Node<T> {
+    if (host === undefined) return this.#root;
     const [map, key] = host.startsWith('*') ? [this.#domains, host.slice(1)] : [this.#hosts, host];
-    const paths = map.get(key) ?? new Paths<T>();
-    map.set(key, paths);
-    return paths;
+    const root = map.get(key) ?? newNode<T>();
+    map.set(key, root);
+    return root;
   }
 
   /** Whether the host of a request matters; reading it is spared otherwise. */
@@ -172,25 +179,41 @@ export class Router<T> {
    */
   find(method: string, path: string, host = ''): Lookup<T> {
     const own = this.hosted ? this.#onHost(host) : [];
-    for (const paths of own) {
-      const lookup = paths.find(method, path, undefined);
-      if (lookup !== undefined) return lookup;
-    }
-    const lookup = this.#everywhere.find(method, path, undefined);
+    const lookup = this.#seek(own, method, path, undefined);
     if (lookup !== undefined) return lookup;
     const allowed = new Set<string>();
-    for (const paths of [...own, this.#everywhere]) paths.find('', path, allowed);
+    this.#seek(own, '', path, allowed);
     return allowed.size === 0 ? MISSING : { kind: 'method', allowed: [...allowed] };
   }
 
+  /** @param allowed gets the methods of what matches the path alone */
+  #seek(
+    own: readonly Node<T>[],
+    method: string,
+    path: string,
+    allowed: Set<string> | undefined,
+  ): Lookup<T> | undefined {
+    for (const root of own) {
+      const lookup = seek(root, method, path, allowed);
+      if (lookup !== undefined) return lookup;
+    }
+    const fixed = this.#fixed.get(path);
+    const entry = named(fixed, method);
+    if (entry !== undefined) {
+      return { kind: 'found', match: { target: entry.target, params: NO_PARAMS, values: NO_VALUES } };
+    }
+    note(fixed, allowed);
+    return seek(this.#root, method, path, allowed);
+  }
+
   /** The nearest first. */
-  #onHost(host: string): readonly Paths<T>[] {
+  #onHost(host: string): readonly Node<T>[] {
     const exact = this.#hosts.get(host);
     const all = exact === undefined ? [] : [exact];
     if (this.#domains.size === 0) return all;
     for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
-      const paths = this.#domains.get(host.slice(dot));
-      if (paths !== undefined) all.push(paths);
+      const root = this.#domains.get(host.slice(dot));
+      if (root !== undefined) all.push(root);
     }
     return all;
   }
@@ -210,13 +233,29 @@ function walk<T>(
   const entry = literal && enter(literal, method, path, slash, values, allowed);
   if (entry !== undefined) return entry;
   // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
-  if (node.parameter !== undefined && segment !== '') {
+  if (segment !== '') {
     values.push(segment);
-    const behind = enter(node.parameter, method, path, slash, values, allowed);
+    const behind = behindParameter(node, method, path, slash, values, allowed);
     if (behind !== undefined) return behind;
     values.pop();
   }
   return takeRest(node, method, path.slice(from), values, allowed);
+}
+
+function behindParameter<T>(
+  { parameter, last }: Node<T>,
+  method: string,
+  path: string,
+  slash: number,
+  values: string[],
+  allowed: Set<string> | undefined,
+): Entry<T> | undefined {
+  if (slash === -1) {
+    const entry = named(last, method);
+    if (entry !== undefined) return entry;
+    note(last, allowed);
+  }
+  return parameter && enter(parameter, method, path, slash, values, allowed);
 }
 
 function enter<T>(
