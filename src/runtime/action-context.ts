@@ -4,6 +4,7 @@ import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
+import { connectOnlyTo, type GuardedConnect } from '../drivers/http/guarded-connect.ts';
 import type { GuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
@@ -13,6 +14,7 @@ export interface ActionHost {
   /** By full name, e.g. `postgres.query`. */
   readonly actions: ReadonlyMap<string, Action>;
   readonly fetch: GuardedFetch;
+  readonly connect: GuardedConnect;
   readonly data: D1Database;
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
@@ -46,6 +48,10 @@ export class AttemptContext implements ActionContext {
     const { host, connection } = this;
     const sender = { hops: this.attempt.run.start.event.hops, origins: connection.origins };
     return (input, init) => host.fetch(input, init, sender);
+  }
+
+  get connect(): GuardedConnect {
+    return connectOnlyTo(this.host.connect, this.connection.sockets ?? []);
   }
 
   get input(): unknown {

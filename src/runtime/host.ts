@@ -22,7 +22,7 @@ export function hostOf(env: Env): ActionHost {
 function build(env: Env): ActionHost {
   return {
     actions: actionsByName,
-    fetch: wayOutOf(env).fetch,
+    ...wayOutOf(env),
     data: env.DATA,
     now: Date.now,
     linkTo: async (what) => {
@@ -87,5 +87,6 @@ async function decrypt(
     return fail('connection.invalid', `The connection ${name} does not fit ${connectorName} any more; save it again.`);
   }
   const origins = facts.origins?.(settings.output, parsed.output);
-  return ok({ name, settings: settings.output, secrets: parsed.output, origins });
+  const sockets = facts.sockets?.(settings.output, parsed.output);
+  return ok({ name, settings: settings.output, secrets: parsed.output, origins, sockets });
 }

@@ -181,12 +181,15 @@ function resultOf(recording: Recording): Result<unknown> {
 
 type Call = (key: CallKey, use: string, parameters: unknown) => Result<unknown>;
 
+const SENDS_NOTHING = fault('egress.refused', 'A shadow replay sends nothing.');
+
 /** Time stands still at the start of the run, whose deadline is long past. */
 function shadowHost(env: Env, start: RunStart, call: Call): ActionHost {
   const now = start.event.receivedAt;
   return {
     actions: new Map([...actionsByName].map(([name, action]) => [name, shadowAction(start.id, name, action, call)])),
-    fetch: () => Promise.reject(new FaultError(fault('egress.refused', 'A shadow replay sends nothing.'))),
+    fetch: () => Promise.reject(new FaultError(SENDS_NOTHING)),
+    connect: () => ({ ok: false, fault: SENDS_NOTHING }),
     // No action touches it that is left as it is.
     data: env.DATA,
     now: () => now,

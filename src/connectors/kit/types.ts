@@ -3,6 +3,8 @@
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Control, Effect } from '../../core/chain/catalogue.ts';
 import type { Result } from '../../core/errors.ts';
+import type { SocketHost } from '../../core/policy/egress.ts';
+import type { GuardedConnect } from '../../drivers/http/guarded-connect.ts';
 
 /** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
 export interface OpenConnection<Settings = unknown, Secrets = unknown> {
@@ -11,6 +13,8 @@ export interface OpenConnection<Settings = unknown, Secrets = unknown> {
   readonly secrets: Secrets;
   /** See {@link ConnectionFacts.origins}. */
   readonly origins?: readonly string[] | undefined;
+  /** See {@link ConnectionFacts.sockets}. */
+  readonly sockets?: readonly SocketHost[] | undefined;
 }
 
 /** What an application's endpoints are told. */
@@ -27,6 +31,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
    * A refusal is a FaultError `egress.refused`. Redirects are never followed by it (`redirect: manual`).
    */
   readonly fetch: typeof fetch;
+  /** A TCP socket, guarded as `fetch` is, to what {@link ConnectionFacts.sockets} names; anything else is a fault. */
+  readonly connect: GuardedConnect;
   readonly connection: OpenConnection<Settings, Secrets>;
   /** `run:step:item`, the same for every attempt. */
   readonly idempotencyKey: string;
@@ -71,6 +77,8 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
    * sees to it itself, as `http` does, which follows redirects to other origins without them.
    */
   origins?(settings: Settings, secrets: Secrets): readonly string[];
+  /** Where a step with such a connection may open sockets; left out by a connector that opens none. */
+  sockets?(settings: Settings, secrets: Secrets): readonly SocketHost[];
 }
 
 /** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */

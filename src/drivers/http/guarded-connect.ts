@@ -1,6 +1,6 @@
 /** The `connect` of TCP sockets that drivers are given. */
 
-import { ok, type Result } from '../../core/errors.ts';
+import { fail, ok, type Result } from '../../core/errors.ts';
 import { checkSocket, type EgressPolicy, type SocketHost } from '../../core/policy/egress.ts';
 
 /** As that of `cloudflare:sockets`, and as a `Fetcher` has it. */
@@ -18,3 +18,11 @@ export const createGuardedConnect =
     const checked = checkSocket(policy, address);
     return checked.ok ? ok(base(checked.value, options)) : checked;
   };
+
+/** The same for one connection: its credentials go to the addresses that it names, and nowhere else. */
+export const connectOnlyTo =
+  (connect: GuardedConnect, allowed: readonly SocketHost[]): GuardedConnect =>
+  (address, options) =>
+    allowed.some(({ hostname, port }) => hostname === address.hostname && port === address.port)
+      ? connect(address, options)
+      : fail('egress.refused', `The connection may not be used for ${address.hostname}:${address.port}.`);

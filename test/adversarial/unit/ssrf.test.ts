@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { connectors } from '../../../src/connectors/index.ts';
 import type { ActionContext, Connector } from '../../../src/connectors/kit/types.ts';
+import { fail } from '../../../src/core/errors.ts';
 import { checkSocket, createEgressPolicy } from '../../../src/core/policy/egress.ts';
 import { createGuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
 import { createGuardedFetch } from '../../../src/drivers/http/guarded-fetch.ts';
@@ -64,6 +65,7 @@ async function attempt(connector: Connector, way: Way, url: string): Promise<str
   if (settings?.success === false || !params.success) return 'refused';
   const context: ActionContext = {
     fetch: guarded,
+    connect: () => fail('egress.refused', 'no sockets here'),
     connection: { name: settings === undefined ? '' : 'c', settings: settings?.output, secrets: way.secrets },
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),

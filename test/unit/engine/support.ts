@@ -102,6 +102,7 @@ export interface Driven {
 export const host: ActionHost = {
   actions,
   fetch: () => Promise.reject(new Error('no traffic')),
+  connect: () => fail('egress.refused', 'no traffic'),
   // Handed on to every action; none of these looks at it.
   data: {} as D1Database,
   now: () => Date.now(),

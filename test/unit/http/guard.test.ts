@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { createEgressPolicy } from '../../../src/core/policy/egress.ts';
 import { hopsOf, loopFault } from '../../../src/core/policy/hops.ts';
-import { createGuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
+import { connectOnlyTo, createGuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
 import { createGuardedFetch, type Sender } from '../../../src/drivers/http/guarded-fetch.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { AttemptContext, type ActionHost } from '../../../src/runtime/action-context.ts';
@@ -131,5 +131,28 @@ describe('a socket', () => {
         { secureTransport: 'starttls', allowHalfOpen: false },
       ],
     ]);
+  });
+});
+
+describe('a socket of a connection', () => {
+  const opened: string[] = [];
+  const guarded = createGuardedConnect(createEgressPolicy('db.internal:5432'), ({ hostname, port }) => {
+    opened.push(`${hostname}:${port}`);
+    return {} as Socket;
+  });
+  const connect = connectOnlyTo(guarded, [
+    { hostname: 'db.internal', port: 5432 },
+    { hostname: '10.0.0.1', port: 5432 },
+  ]);
+
+  test.each([
+    ['what it names', 'db.internal', 5432, undefined],
+    ['another port', 'db.internal', 6432, 'egress.refused'],
+    ['another host', 'db.example', 5432, 'egress.refused'],
+    ['what it names and the owner has not listed', '10.0.0.1', 5432, 'egress.refused'],
+  ])('goes to %s as it may', (_what, hostname, port, code) => {
+    opened.length = 0;
+    const result = connect({ hostname, port });
+    expect([result.ok ? undefined : result.fault.code, opened.length]).toEqual([code, code === undefined ? 1 : 0]);
   });
 });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { http } from '../../../src/connectors/http/index.ts';
 import type { HttpOutput } from '../../../src/connectors/http/reply.ts';
 import type { ActionContext, OpenConnection } from '../../../src/connectors/kit/types.ts';
-import type { Result } from '../../../src/core/errors.ts';
+import { fail, type Result } from '../../../src/core/errors.ts';
 import { createEgressPolicy } from '../../../src/core/policy/egress.ts';
 import { createGuardedFetch } from '../../../src/drivers/http/guarded-fetch.ts';
 
@@ -80,6 +80,7 @@ export async function run(
   if (!parsed.success) throw new Error(parsed.issues[0].message);
   const result = await facts.run(parsed.output, {
     fetch,
+    connect: () => fail('egress.refused', 'no sockets here'),
     connection: more?.connection ?? NO_CONNECTION,
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),

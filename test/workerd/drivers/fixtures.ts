@@ -1,10 +1,12 @@
 /** Actions called as the executor calls them, against the real servers of the test run. */
 
+import { connect } from 'cloudflare:sockets';
 import { env } from 'cloudflare:workers';
 import * as v from 'valibot';
 import { expect, inject } from 'vitest';
 import type { ActionContext, Connector, OpenConnection } from '../../../src/connectors/kit/types.ts';
-import type { ErrorCode, Fault, Result } from '../../../src/core/errors.ts';
+import { connectOnlyTo } from '../../../src/drivers/http/guarded-connect.ts';
+import { ok, type ErrorCode, type Fault, type Result } from '../../../src/core/errors.ts';
 
 declare global {
   namespace Cloudflare {
@@ -33,9 +35,11 @@ export const actionsOf =
   async (action: string, params: unknown, options: CallOptions = {}): Promise<Result<unknown>> => {
     const found = connector.actions[action];
     if (found === undefined) throw new Error(`There is no action ${action}.`);
+    const connection = openConnection(connector, credentials);
     const context: ActionContext = {
       fetch: options.fetch ?? fetch,
-      connection: openConnection(connector, credentials),
+      connect: connectOnlyTo((address, how) => ok(connect(address, how)), connection.sockets ?? []),
+      connection,
       approvalLink: () => Promise.reject(new Error('no links here')),
       sendMessage: () => Promise.reject(new Error('no messages here')),
       idempotencyKey: 'run:step:0',
@@ -52,12 +56,10 @@ function openConnection(connector: Connector, credentials: Credentials | undefin
   if (connector.connection === undefined || credentials === undefined) {
     return { name: '', settings: undefined, secrets: undefined };
   }
-  const { settings, secrets } = connector.connection;
-  return {
-    name: 'test',
-    settings: v.parse(settings, credentials.settings),
-    secrets: v.parse(secrets, credentials.secrets),
-  };
+  const facts = connector.connection;
+  const settings = v.parse(facts.settings, credentials.settings);
+  const secrets = v.parse(facts.secrets, credentials.secrets);
+  return { name: 'test', settings, secrets, sockets: facts.sockets?.(settings, secrets) };
 }
 
 /** The output as a chain sees it: through JSON. */
