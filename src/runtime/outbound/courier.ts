@@ -3,12 +3,12 @@
  * There is no queue in memory: the next one is asked of the disk, so a backlog of any length costs nothing.
  */
 
-import { Alarm } from './alarm.ts';
 import { deliver, type Delivered } from './delivery.ts';
 import { DeliveryStore, type Delivery, type HourFigures } from './delivery-store.ts';
 import { messagesOf, type Content, type Identity, type Offer, type Operation } from './objects.ts';
 import { openEndpoint, type OpenEndpoint } from './opened.ts';
 import { Pace, type StoredPace } from './pace.ts';
+import { Alarm } from '../alarm.ts';
 import { hostOf } from '../host.ts';
 import { sendEvent } from '../runs.ts';
 import { Turns } from '../turns.ts';
@@ -196,13 +196,11 @@ export class Courier {
     } catch (thrown) {
       console.error(`message ${delivery.message} could not be prepared`, thrown);
     }
-    await this.turns.do(() => {
-      try {
-        this.#settle(endpoint, delivery, pass, delivered);
-      } catch (thrown) {
-        console.error(`an attempt for message ${delivery.message} could not be noted`, thrown);
-      }
-    });
+    try {
+      await this.turns.attempt(() => this.#settle(endpoint, delivery, pass, delivered));
+    } catch (thrown) {
+      console.error(`an attempt for message ${delivery.message} could not be noted`, thrown);
+    }
     this.pump();
   }
 
@@ -272,7 +270,7 @@ export class Courier {
       this.#epoch++;
       this.#opened = undefined;
       this.#disabled = { reason, at, told: true };
-      await this.turns.do(() => this.#save());
+      await this.turns.attempt(() => this.#save());
     } catch (thrown) {
       console.error(`the endpoint ${endpoint} is disabled here, and the database could not be told`, thrown);
       const now = Date.now();
