@@ -80,7 +80,7 @@ export class EndpointObject extends DurableObject<Env> {
 
   async figures(since: number): Promise<Figures> {
     const { waiting, health, circuit } = this.#courier;
-    return { hours: this.#courier.hours(since), waiting, failingSince: health.failingSince ?? null, circuit };
+    return { hours: this.#courier.hours.since(since), waiting, failingSince: health.failingSince ?? null, circuit };
   }
 
   /** A payload that went by reference, as JSON text; null where it is not to be had any more. */
