@@ -68,7 +68,7 @@ export const makeDirectory = (): string =>
 
 export async function startUpstream(): Promise<{ readonly url: string; stop(): void }> {
   const upstream = spawn(process.execPath, [join(import.meta.dirname, 'upstream.ts')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   const [port] = (await once(upstream.stdout, 'data')) as [Buffer];
   return { url: `http://127.0.0.1:${port.toString().trim()}`, stop: () => void upstream.kill() };

@@ -20,4 +20,6 @@ const server = createServer((socket) => {
     }
   });
 });
+// Whoever started it holds its input open, and may have failed.
+process.stdin.on('close', () => process.exit()).resume();
 server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port));

@@ -8,11 +8,17 @@ import { LaunchProblem } from './problem.ts';
  * @throws LaunchProblem with `problem` and what it printed, when it fails
  */
 export function runNode(directory: string, problem: string, parameters: readonly string[]): Promise<string> {
-  // wrangler looks up things on the network otherwise, and reports to its maker.
-  const quiet = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false' };
+  const env = {
+    ...process.env,
+    // wrangler looks up things on the network otherwise, and reports to its maker.
+    CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+    WRANGLER_SEND_METRICS: 'false',
+    // What workerd.ts has set: a miniflare there takes its own workerd, unguarded.
+    MINIFLARE_WORKERD_PATH: undefined,
+  };
   const child = spawn(process.execPath, parameters, {
     cwd: directory,
-    env: { ...process.env, ...quiet },
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

@@ -14,12 +14,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
 
-/** In stopping mode it takes the place of the workerd that miniflare would start anew, and does nothing. */
-const SCRIPT = `#!/bin/sh
-if [ -e "$TIDEGATE_STOPPING" ]; then cat >/dev/null; exec sleep 30; fi
-echo $$ >"$TIDEGATE_WORKERD_PID"
-exec "$TIDEGATE_WORKERD" "$@"
-`;
+/** One for all Workers of a process: miniflare knows it by a variable of that, and starts workerd anew at any time. */
+const SCRIPT = join(import.meta.dirname, 'workerd.sh');
 /** It opens the file with the id at once, so that it can read it even when the data folder is gone. */
 const WATCHDOG = 'exec 3<"$0"; read -r line || { read -r pid <&3; kill -9 "$pid"; }';
 
@@ -36,7 +32,6 @@ export interface WorkerdGuard {
 
 export function guardWorkerd(directory: string): WorkerdGuard {
   const paths = {
-    script: join(directory, 'workerd.sh'),
     pid: join(directory, 'workerd.pid'),
     stopping: join(directory, 'stopping'),
   };
@@ -44,10 +39,9 @@ export function guardWorkerd(directory: string): WorkerdGuard {
   // A new file, not the old one emptied: the watchdog of a killed launcher may still be reading that.
   rmSync(paths.pid, { force: true });
   writeFileSync(paths.pid, '');
-  writeFileSync(paths.script, SCRIPT, { mode: 0o700 });
   // The package's default export is the program itself; `bin/workerd` is a script that starts it as a child.
   const workerd = v.parse(v.object({ default: v.string() }), createRequire(import.meta.url)('workerd')).default;
-  process.env['MINIFLARE_WORKERD_PATH'] = paths.script;
+  process.env['MINIFLARE_WORKERD_PATH'] = SCRIPT;
   // A group of its own, so that Ctrl-C in the terminal does not end the watchdog first.
   const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, paths.pid], {
     stdio: ['pipe', 'ignore', 'ignore'],

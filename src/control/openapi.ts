@@ -4,28 +4,9 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
 import { PARAMS, type Endpoint } from './endpoint.ts';
 import { VERSION } from './health/version.ts';
+import { PROBLEM_COMPONENTS } from '../core/problem.ts';
 
 type Part = Record<string, unknown>;
-
-const PROBLEM = {
-  type: 'object',
-  required: ['type', 'title', 'status', 'code', 'detail'],
-  properties: {
-    type: { type: 'string', format: 'uri' },
-    title: { type: 'string' },
-    status: { type: 'integer' },
-    code: { type: 'string', description: 'Stable; decide by it, not by the texts.' },
-    detail: { type: 'string' },
-    errors: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['path', 'message'],
-        properties: { path: { type: 'string' }, message: { type: 'string' } },
-      },
-    },
-  },
-};
 
 export function openApiDocument(endpoints: readonly Endpoint[]): Part {
   const paths: Record<string, Part> = {};
@@ -50,13 +31,7 @@ export function openApiDocument(endpoints: readonly Endpoint[]): Part {
         },
         access: { type: 'apiKey', in: 'header', name: 'Cf-Access-Jwt-Assertion', description: 'Cloudflare Access.' },
       },
-      schemas: { Problem: PROBLEM },
-      responses: {
-        Problem: {
-          description: 'The request failed.',
-          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-        },
-      },
+      ...PROBLEM_COMPONENTS,
     },
   };
 }

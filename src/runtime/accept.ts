@@ -7,6 +7,7 @@
  */
 
 import { loadPlan } from './configuration.ts';
+import { callAgain, hasFlag } from './object-call.ts';
 import type { RunObject } from './run-object.ts';
 import type { AcceptedRun, Parent, StoredStart } from './run-store.ts';
 import { BUSY, noteShard, shardByKey, shardsFor, stubOf } from './shards.ts';
@@ -196,13 +197,11 @@ async function withObject<T>(
       await noteShard(env, shard);
       return await call(stubOf(env, shard), own);
     } catch (thrown) {
-      if (isBusy(thrown)) busy = thrown;
-      else if (!hasFlag(thrown, 'retryable')) throw unavailable(thrown);
-      else {
-        return call(stubOf(env, shard), own).catch((again: unknown) => {
-          throw isBusy(again) ? tooBusy(again) : unavailable(again);
-        });
-      }
+      busy = thrown;
+      if (isBusy(thrown)) continue;
+      return callAgain(thrown, () => call(stubOf(env, shard), own)).catch((again: unknown) => {
+        throw isBusy(again) ? tooBusy(again) : unavailable(again);
+      });
     }
   }
   throw tooBusy(busy);
@@ -217,10 +216,6 @@ const at = (shard: string, run: AcceptedRun): AcceptedRun => ({
 /** Nothing was accepted: the platform or the object itself refused. */
 const isBusy = (thrown: unknown): boolean =>
   hasFlag(thrown, 'overloaded') || (thrown instanceof Error && thrown.message.includes(BUSY));
-
-/** How the platform marks an error of a call to an object. */
-const hasFlag = (thrown: unknown, flag: 'retryable' | 'overloaded'): boolean =>
-  thrown instanceof Error && flag in thrown && Reflect.get(thrown, flag) === true;
 
 const unavailable = (thrown: unknown): FaultError =>
   thrown instanceof FaultError

@@ -7,7 +7,7 @@ import type { Outcome } from './execute.ts';
 import type { Parent } from './run-store.ts';
 import { objectOf } from './shards.ts';
 import type { RunRecord } from '../core/engine/record.ts';
-import type { TriggerEvent, Wait } from '../core/engine/state.ts';
+import { requestlessEvent, type TriggerEvent, type Wait } from '../core/engine/state.ts';
 import { fault, faultOf, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -37,15 +37,7 @@ export async function callChain(
     const active = (await currentConfiguration(env)).chains.get(wait.chain);
     if (active === undefined) return unknownChain(wait.chain);
     const { input, key } = wait;
-    const event = {
-      type: 'chain',
-      params: {},
-      query: {},
-      headers: {},
-      body: input,
-      receivedAt: Date.now(),
-      hops,
-    } as const;
+    const event = { ...requestlessEvent('chain', input, Date.now()), hops };
     const request = {
       chain: wait.chain,
       version: versionFor(active, key).version,
@@ -98,7 +90,7 @@ async function startFor(env: Env, run: RunRecord): Promise<void> {
   const active = (await currentConfiguration(env)).chains.get(onFailure);
   if (active === undefined) return console.error(`the failure chain ${onFailure} of ${chain} does not exist`);
   const input = { run: id, chain, version, error: error ?? null, input: run.input ?? null };
-  const event = { type: 'chain', params: {}, query: {}, headers: {}, body: input, receivedAt: Date.now() } as const;
+  const event = requestlessEvent('chain', input, Date.now());
   const key = `${id}:${FAILURE}`;
   await acceptRuns(env, key, [
     { chain: onFailure, version: versionFor(active, key).version, trigger: FAILURE, event, input, dedupeKey: key },

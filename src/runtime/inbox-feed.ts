@@ -6,6 +6,7 @@
  * one that takes nothing is cut off.
  */
 
+import { eventStream, FIRST_FRAME, HEARTBEAT } from './event-stream.ts';
 import type { StoredEvent } from './inbox-store.ts';
 import { eventId, textOf } from '../core/inbox/event.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -23,12 +24,6 @@ interface Listener {
   stalledSince: number;
   end(): void;
 }
-
-const HEADERS = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
-};
 
 const encoder = new TextEncoder();
 
@@ -57,12 +52,12 @@ export class Feed {
     const next = async (): Promise<string> => {
       if (!begun) {
         begun = true;
-        return `retry: ${LIMITS.liveRetryMilliseconds}\n\n`;
+        return FIRST_FRAME;
       }
       // Set before it looks, so that an event which is written meanwhile is not missed.
       const woken = new Promise<boolean>((resolve) => (listener.wake = resolve));
       const events = await this.#ports.readAfter(cursor);
-      if (events.length === 0) return (await woken) ? ': heartbeat\n\n' : '';
+      if (events.length === 0) return (await woken) ? HEARTBEAT : '';
       cursor = events.at(-1)?.sequence ?? cursor;
       return events.map(frameOf).join('');
     };
@@ -82,7 +77,7 @@ export class Feed {
       },
       { highWaterMark: 1 },
     );
-    return new Response(body, { headers: HEADERS });
+    return eventStream(body);
   }
 
   /** Proxies cut connections that are silent. */

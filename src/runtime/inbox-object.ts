@@ -8,6 +8,7 @@
  */
 
 import { DurableObject } from 'cloudflare:workers';
+import { Alarm } from './alarm.ts';
 import { currentConfiguration } from './configuration.ts';
 import { Feed } from './inbox-feed.ts';
 import { Pump, type Settled } from './inbox-pump.ts';
@@ -38,11 +39,11 @@ export interface ShownEvent {
 export class InboxObject extends DurableObject<Env> {
   readonly #store: InboxStore;
   readonly #turns: Turns;
+  readonly #alarm: Alarm;
   readonly #pump: Pump;
   readonly #feed: Feed;
   readonly #duplicates = new Map<number, number>();
   #settled: Settled[] = [];
-  #alarmAt: number | undefined;
   #markedAt = 0;
   #prunedAt = 0;
 
@@ -50,6 +51,7 @@ export class InboxObject extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new InboxStore(ctx.storage);
     this.#turns = new Turns(() => ctx.storage.sync());
+    this.#alarm = new Alarm(ctx.storage);
     this.#pump = new Pump({
       env,
       source: this.#source,
@@ -76,19 +78,11 @@ export class InboxObject extends DurableObject<Env> {
    * Resolves when the event is written. Deliveries that arrive while the disk is busy share the next write.
    * @param dedupeMilliseconds how long a delivery is known
    */
-  async receive(delivery: Delivery, dedupeMilliseconds: number): Promise<Receipt> {
-    let receipt: Receipt | undefined;
-    let failure: unknown;
-    await this.#turns.do(() => {
-      try {
-        this.#writeSettled();
-        receipt = this.#take(delivery, dedupeMilliseconds);
-      } catch (thrown) {
-        failure = thrown;
-      }
+  receive(delivery: Delivery, dedupeMilliseconds: number): Promise<Receipt> {
+    return this.#turns.attempt(() => {
+      this.#writeSettled();
+      return this.#take(delivery, dedupeMilliseconds);
     });
-    if (receipt === undefined) throw failure;
-    return receipt;
   }
 
   #take(delivery: Delivery, dedupeMilliseconds: number): Receipt {
@@ -99,7 +93,7 @@ export class InboxObject extends DurableObject<Env> {
     // The first of a turn sets off; it reaches nobody before the turn is on disk.
     void this.#pump.run();
     this.#feed.wake();
-    this.#armAlarm(now + LIMITS.runLeaseMilliseconds);
+    this.#alarm.by(now + LIMITS.runLeaseMilliseconds, now);
     return { sequence, duplicate: false };
   }
 
@@ -113,7 +107,7 @@ export class InboxObject extends DurableObject<Env> {
       if (sequence !== undefined) return sequence;
     }
     this.#duplicates.set(known, (this.#duplicates.get(known) ?? 0) + 1);
-    this.#armAlarm(now + LIMITS.inboxMarkMilliseconds);
+    this.#alarm.by(now + LIMITS.inboxMarkMilliseconds, now);
     return { sequence: known, duplicate: true };
   }
 
@@ -121,7 +115,7 @@ export class InboxObject extends DurableObject<Env> {
   reject(refused: readonly Refused[]): void {
     const now = Date.now();
     for (const one of refused) this.#store.reject(one, now);
-    this.#armAlarm(now + LIMITS.pruneMilliseconds);
+    this.#alarm.by(now + LIMITS.pruneMilliseconds, now);
   }
 
   list(filter: EventFilter): EventPage {
@@ -153,15 +147,16 @@ export class InboxObject extends DurableObject<Env> {
   async sweep(): Promise<void> {
     this.#writeGathered();
     void this.#pump.run();
-    if (!this.#pump.isIdle) this.#armAlarm(Date.now() + LIMITS.runLeaseMilliseconds);
+    const now = Date.now();
+    if (!this.#pump.isIdle) this.#alarm.by(now + LIMITS.runLeaseMilliseconds, now);
     await this.#prune();
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAt = undefined;
+    this.#alarm.fired();
     await this.sweep();
-    const oldest = this.#store.oldestAt();
-    if (oldest !== undefined) this.#armAlarm(Date.now() + LIMITS.pruneMilliseconds);
+    const now = Date.now();
+    if (this.#store.oldestAt() !== undefined) this.#alarm.by(now + LIMITS.pruneMilliseconds, now);
   }
 
   /** What is told of an event is as new as can be. */
@@ -229,12 +224,6 @@ export class InboxObject extends DurableObject<Env> {
     this.#store.pruneRejected(before);
     // A full batch is not the last one: the next minute goes on.
     if (expired.length < LIMITS.inboxPruneEvents) this.#prunedAt = now;
-    else this.#armAlarm(now + 1_000);
-  }
-
-  #armAlarm(at: number): void {
-    if (this.#alarmAt !== undefined && this.#alarmAt <= at && this.#alarmAt > Date.now()) return;
-    this.#alarmAt = at;
-    void this.ctx.storage.setAlarm(at);
+    else this.#alarm.by(now + 1_000, now);
   }
 }

@@ -8,6 +8,7 @@
 import { deleteBody, keepBody } from './inbox-bodies.ts';
 import type { InboxObject, Receipt, ShownEvent } from './inbox-object.ts';
 import type { Delivery, EventFilter, EventPage, Refused } from './inbox-store.ts';
+import { callAgain } from './object-call.ts';
 import { sequenceOf } from '../core/inbox/event.ts';
 import { fail, fault, FaultError, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -34,18 +35,14 @@ export async function receiveDelivery(
   return receipt;
 }
 
-/** One more try with a new stub where that may help: the delivery id makes it safe. */
-async function receive(env: Env, source: string, delivery: Delivery, dedupeMilliseconds: number): Promise<Receipt> {
-  try {
-    return await inboxOf(env, source).receive(delivery, dedupeMilliseconds);
-  } catch (thrown) {
-    if (!(thrown instanceof Error && 'retryable' in thrown && thrown.retryable === true)) throw unavailable(thrown);
-    return inboxOf(env, source)
-      .receive(delivery, dedupeMilliseconds)
-      .catch((again: unknown) => {
-        throw unavailable(again);
-      });
-  }
+/** The delivery id makes a second call safe. */
+function receive(env: Env, source: string, delivery: Delivery, dedupeMilliseconds: number): Promise<Receipt> {
+  const call = async (): Promise<Receipt> => inboxOf(env, source).receive(delivery, dedupeMilliseconds);
+  return call()
+    .catch((thrown: unknown) => callAgain(thrown, call))
+    .catch((thrown: unknown) => {
+      throw unavailable(thrown);
+    });
 }
 
 const unavailable = (detail: unknown): FaultError =>

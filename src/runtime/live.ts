@@ -8,6 +8,7 @@
  */
 
 import type { Drive } from './drive.ts';
+import { eventStream, FIRST_FRAME, HEARTBEAT } from './event-stream.ts';
 import { newsOf, type Seen } from '../core/engine/news.ts';
 import type { RunRecord } from '../core/engine/record.ts';
 import { recordOf } from '../core/engine/view.ts';
@@ -100,17 +101,17 @@ export class LiveHub {
       return new Response(null, { status: 101, webSocket: client });
     }
     const stream = new EventStream((gone) => this.#drop(id, gone));
-    stream.send(`retry: ${LIMITS.liveRetryMilliseconds}\n\n${frames(newsOf(stream.seen, record, since), record)}`);
+    stream.send(FIRST_FRAME + frames(newsOf(stream.seen, record, since), record));
     const streamsOfRun = this.#streams.get(id) ?? new Set();
     this.#streams.set(id, streamsOfRun.add(stream));
     this.#heartbeat ??= setInterval(() => this.#beat(), LIMITS.liveHeartbeatMilliseconds);
-    return new Response(stream.body, { headers: HEADERS });
+    return eventStream(stream.body);
   }
 
   /** Proxies cut connections that are silent; and a client that is gone shows by not reading on. */
   #beat(): void {
     for (const [id, streams] of this.#streams) {
-      for (const stream of streams) if (!stream.send(': heartbeat\n\n')) this.#drop(id, stream);
+      for (const stream of streams) if (!stream.send(HEARTBEAT)) this.#drop(id, stream);
     }
   }
 
@@ -161,12 +162,6 @@ class EventStream {
 
 const ENCODER = new TextEncoder();
 
-const HEADERS = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
-};
-
 const attachmentOf = (socket: WebSocket): Attachment => socket.deserializeAttachment() as Attachment;
 
 const attach = (socket: WebSocket, attachment: Attachment): void => socket.serializeAttachment(attachment);
@@ -207,5 +202,5 @@ export function endedStream(request: Request, record: RunRecord): Response {
     return new Response(null, { status: 101, webSocket: client });
   }
   const isKnown = since !== undefined && since > (record.endedAt ?? Infinity);
-  return isKnown ? new Response(null, { status: 204 }) : new Response(frames(news, record), { headers: HEADERS });
+  return isKnown ? new Response(null, { status: 204 }) : eventStream(frames(news, record));
 }

@@ -15,23 +15,15 @@ import type { Frame } from '../core/engine/state.ts';
 import { LIMITS } from '../core/limits.ts';
 import {
   admit,
+  breakerPolicy,
   createBreaker,
   settleCall,
   type Breaker,
-  type BreakerPolicy,
   type CallOutcome,
   type Pass,
 } from '../core/policy/breaker.ts';
 
-const POLICY: BreakerPolicy = {
-  failuresInARow: LIMITS.breakerFailuresInARow,
-  failureShare: LIMITS.breakerFailureShare,
-  windowCalls: LIMITS.breakerWindowCalls,
-  windowMilliseconds: LIMITS.breakerWindowMilliseconds,
-  pauseMilliseconds: LIMITS.breakerPauseMilliseconds,
-  pauseLongestMilliseconds: LIMITS.breakerPauseLongestMilliseconds,
-  retryAfterLongestMilliseconds: LIMITS.retryDelayLongestMilliseconds,
-};
+const POLICY = breakerPolicy(LIMITS.retryDelayLongestMilliseconds);
 
 interface Provider {
   readonly connection: string;

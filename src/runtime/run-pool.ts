@@ -3,6 +3,7 @@
  * what becomes of them when that changes.
  */
 
+import { Alarm } from './alarm.ts';
 import { answerOf, hasAnswer, storedAnswer } from './answers.ts';
 import { Archive } from './archive.ts';
 import { blobsOf, type Blobs, type Loaded } from './blobs.ts';
@@ -50,11 +51,11 @@ export class RunPool {
   readonly flow: FlowControl;
   readonly #ctx: DurableObjectState;
   readonly #env: Env;
+  readonly #alarm: Alarm;
   readonly #providers: Providers;
   /** Runs on disk that wait for a place in memory. */
   readonly #queue: string[] = [];
   #starting = false;
-  #alarmAt: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     this.#ctx = ctx;
@@ -80,6 +81,7 @@ export class RunPool {
       (news) => ctx.waitUntil(tellOutage(env.DB, news)),
     );
     this.turns = new Turns(() => ctx.storage.sync());
+    this.#alarm = new Alarm(ctx.storage);
     this.summaries = new Summaries(env.DB, this.store);
     this.flow = new FlowControl(ctx.storage.sql, {
       start: (id, flow) => {
@@ -365,14 +367,12 @@ export class RunPool {
 
   /** One alarm for all runs, the earliest instant that any of them needs. */
   armAlarm(at: number): void {
-    if (this.#alarmAt !== undefined && this.#alarmAt <= at && this.#alarmAt > Date.now()) return;
-    this.#alarmAt = at;
-    void this.#ctx.storage.setAlarm(at);
+    this.#alarm.by(at, Date.now());
   }
 
   /** It comes back also where what it is for ends in the middle: one that a run has set for later may be far away. */
   alarmFired(): void {
-    this.#alarmAt = undefined;
+    this.#alarm.fired();
     this.armLease();
   }
 

@@ -10,7 +10,7 @@ import { objectOf, objectsOf } from './shards.ts';
 import { carryOver } from '../core/engine/carry.ts';
 import type { StepEvent, StepKey } from '../core/engine/journal.ts';
 import type { RunRecord } from '../core/engine/record.ts';
-import type { RunStart } from '../core/engine/state.ts';
+import { requestlessEvent, type RunStart } from '../core/engine/state.ts';
 import { fail, fault, ok, type Result } from '../core/errors.ts';
 import type { Env } from '../env.ts';
 import { loadInlineRun } from '../store/runs.ts';
@@ -32,15 +32,7 @@ export async function startRun(
       fault: fault('input.invalid', 'The input does not match the schema of the chain.', { issues }),
     };
   }
-  const event = {
-    type: 'manual',
-    params: {},
-    query: {},
-    headers: {},
-    body: input,
-    receivedAt: Date.now(),
-    hops,
-  } as const;
+  const event = { ...requestlessEvent('manual', input, Date.now()), hops };
   const request = { chain, version, trigger: 'manual', event, input };
   const [accepted] = await acceptRuns(env, undefined, [request]);
   return accepted === undefined ? fail('storage.unavailable', 'The run was not accepted; try again.') : ok(accepted);

@@ -11,6 +11,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { acceptRuns, type RunRequest } from './accept.ts';
 import { checkConfiguration, versionFor } from './configuration.ts';
+import { requestlessEvent } from '../core/engine/state.ts';
 import { dueTicks, nextTick, type DueTicks, type Missed } from '../core/policy/cron.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -277,12 +278,5 @@ const requestOf = (row: ScheduleRow, tick: number, now: number): RunRequest => (
   version: row.version,
   trigger: row.trigger,
   dedupeKey: `schedule:${keyOf(row)}:${tick}`,
-  event: {
-    type: 'schedule',
-    receivedAt: now,
-    body: { scheduledAt: new Date(tick).toISOString() },
-    params: {},
-    query: {},
-    headers: {},
-  },
+  event: requestlessEvent('schedule', { scheduledAt: new Date(tick).toISOString() }, now),
 });

@@ -19,7 +19,7 @@ import type { Plan } from '../core/chain/plan.ts';
 import { differencesOf } from '../core/data/difference.ts';
 import type { StepEvent } from '../core/engine/journal.ts';
 import type { RunRecord } from '../core/engine/record.ts';
-import type { RunStart } from '../core/engine/state.ts';
+import { requestlessEvent, type RunStart } from '../core/engine/state.ts';
 import { fail, fault, FaultError, ok, type Result } from '../core/errors.ts';
 import {
   compareRuns,
@@ -116,7 +116,7 @@ function startOf(record: RunRecord, stored: string | undefined): RunStart {
   if (stored !== undefined) {
     return { id, version, ...(JSON.parse(stored) as Pick<RunStart, 'trigger' | 'event' | 'input'>) };
   }
-  const event = { type: triggerType, params: {}, query: {}, headers: {}, body: input, receivedAt: createdAt };
+  const event = requestlessEvent(triggerType, input, createdAt);
   return { id, version, trigger, event, input };
 }
 

@@ -22,6 +22,19 @@ export class Turns {
     return undefined;
   }
 
+  /** Like {@link do}, with the result of the work; what it throws is for its caller alone. */
+  attempt<T>(work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      void this.do(() => {
+        try {
+          resolve(work());
+        } catch (thrown) {
+          reject(thrown);
+        }
+      });
+    });
+  }
+
   #turn(): void {
     this.#next = undefined;
     for (const work of this.#gathered.splice(0)) work();

@@ -32,7 +32,7 @@ import {
   type Range,
   type Ranges,
 } from '../core/engine/ranges.ts';
-import type { Fan, Frame, ItemResult, RunStart } from '../core/engine/state.ts';
+import { requestlessEvent, type Fan, type Frame, type ItemResult, type RunStart } from '../core/engine/state.ts';
 import { fault, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 
@@ -277,8 +277,6 @@ export function claimItems(drive: Drive, { step, first, sent, attempt }: ClaimRe
   return `[${wide.told},${JSON.stringify(claimed)}]`;
 }
 
-const NOTHING = { params: {}, query: {}, headers: {}, body: null } as const;
-
 /** Only what the items may read: the input often holds the whole list. */
 function surroundingsOf(drive: Drive, { parent, each, fan, ranges }: WideFan): Surroundings {
   const { start, plan } = drive.run;
@@ -290,7 +288,7 @@ function surroundingsOf(drive: Drive, { parent, each, fan, ranges }: WideFan): S
     version: start.version,
     start: {
       trigger: start.trigger,
-      event: each.reads.trigger ? start.event : { type, receivedAt, ...NOTHING },
+      event: each.reads.trigger ? start.event : requestlessEvent(type, null, receivedAt),
       input: each.reads.input ? input : null,
     },
     deadline: drive.deadline,

@@ -114,8 +114,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no alarm is set',
-    file: POOL,
-    text: 'void this.#ctx.storage.setAlarm(at);',
+    file: 'src/runtime/alarm.ts',
+    text: 'void this.#storage.setAlarm(this.#at);',
     replacement: '',
   },
   {

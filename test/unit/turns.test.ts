@@ -54,3 +54,15 @@ it('a write that fails stops nothing', async () => {
   await turns.do(() => (done = true));
   expect(done).toBe(true);
 });
+
+it('work that throws fails for its caller alone, and the turn goes on', async () => {
+  const { turns, written } = disk();
+  void turns.do(() => {});
+  const failing = turns.attempt(() => {
+    throw new Error('full');
+  });
+  const working = turns.attempt(() => 7);
+  written();
+  await expect(failing).rejects.toThrow('full');
+  expect(await working).toBe(7);
+});

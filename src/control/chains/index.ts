@@ -5,22 +5,15 @@ import { canary } from './canary.ts';
 import { publish } from './publish.ts';
 import { shadow } from './shadow.ts';
 import { versions } from './versions.ts';
+import { documentBody, warningsOn } from '../documents.ts';
 import { API, endpoint } from '../endpoint.ts';
-import type { BodyReader } from '../request.ts';
 import { instant, iso, listOf } from '../schemas.ts';
-import { parseChainText } from '../../core/chain/text.ts';
 import type { TriggerPlan } from '../../core/chain/plan.ts';
 import { fail, ok } from '../../core/errors.ts';
 import { listChains, loadChainVersion, removeChain, type ChainSummary } from '../../store/chains.ts';
 
 const TAG = 'Chains';
 const PATH = `${API}/chains/{name}`;
-
-const chainDocument: BodyReader<unknown> = {
-  read: parseChainText,
-  schema: v.pipe(v.record(v.string(), v.unknown()), v.description('A chain document; `name` may be left out.')),
-  optional: false,
-};
 
 const summary = { name: v.string(), version: v.pipe(v.number(), v.integer()), hash: v.string(), createdAt: instant };
 
@@ -48,10 +41,7 @@ const published = v.strictObject({
     v.array(v.strictObject({ trigger: v.string(), method: v.string(), url: v.string() })),
     v.description('Where its triggers answer.'),
   ),
-  warnings: v.pipe(
-    v.array(v.strictObject({ path: v.string(), message: v.string() })),
-    v.description('What is not there yet and will make runs fail.'),
-  ),
+  warnings: warningsOn('runs'),
 });
 
 const show = ({ name, version, hash, createdAt }: ChainSummary) => ({ name, version, hash, createdAt: iso(createdAt) });
@@ -72,7 +62,7 @@ export const chains = [
     role: 'developer',
     method: 'PUT',
     path: PATH,
-    body: chainDocument,
+    body: documentBody('A chain'),
     query: publishQuery,
     replies: {
       200: { description: 'The document is that version already.', schema: published },

@@ -2,18 +2,17 @@
 
 import { CANARY_DEFAULTS, stableFor } from './canary.ts';
 import { routesOf } from './versions.ts';
+import { compileNamed } from '../documents.ts';
 import type { ControlPorts } from '../ports.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
 import { compileChain } from '../../core/chain/compile.ts';
 import type { Plan } from '../../core/chain/plan.ts';
 import { ok, type Issue, type Result } from '../../core/errors.ts';
-import { isObject } from '../../core/json.ts';
 import { startCanary } from '../../store/canaries.ts';
 import { publishChain } from '../../store/chains.ts';
 import { listConnections } from '../../store/connections.ts';
 import { listSources } from '../../store/sources.ts';
 import { OWNER } from '../../store/tenants.ts';
-import { refuse } from '../issues.ts';
 
 export interface Published {
   readonly created: boolean;
@@ -39,14 +38,9 @@ export async function publish(
   actor: string,
   activation: PublishOptions,
 ): Promise<Result<Published>> {
-  const document = isObject(given) && !Object.hasOwn(given, 'name') ? { name, ...given } : given;
-  const compiled = compileChain(document, ports.catalogue);
+  const compiled = compileNamed(given, name, 'chain.invalid', (document) => compileChain(document, ports.catalogue));
   if (!compiled.ok) return compiled;
-  const plan = compiled.value;
-  if (plan.name !== name) {
-    const message = `The document is named "${plan.name}", the address "${name}"; make them equal, or leave the name out.`;
-    return refuse('chain.invalid', [{ path: 'name', message }]);
-  }
+  const { document, plan } = compiled.value;
   const { canary } = activation;
   // Before the version is stored, which would stay.
   const stable = canary === undefined ? undefined : await stableFor(ports, name, document);

@@ -21,6 +21,16 @@ export interface TriggerEvent {
   readonly hops?: number | undefined;
 }
 
+/** An event that came by no request. @param receivedAt unix milliseconds */
+export const requestlessEvent = (type: TriggerType, body: unknown, receivedAt: number): TriggerEvent => ({
+  type,
+  params: {},
+  query: {},
+  headers: {},
+  body,
+  receivedAt,
+});
+
 export interface RunStart {
   readonly id: string;
   readonly version: number;

@@ -7,6 +7,8 @@
  * through and decides. Calls are fenced: what comes of one that began before the last change is no news.
  */
 
+import { LIMITS } from '../limits.ts';
+
 export interface BreakerPolicy {
   /** Failures in a row that open it. */
   readonly failuresInARow: number;
@@ -21,6 +23,17 @@ export interface BreakerPolicy {
   /** The longest pause that a provider may ask for. */
   readonly retryAfterLongestMilliseconds: number;
 }
+
+/** Of providers and endpoints; they differ in how long a pause each may ask for. */
+export const breakerPolicy = (retryAfterLongestMilliseconds: number): BreakerPolicy => ({
+  failuresInARow: LIMITS.breakerFailuresInARow,
+  failureShare: LIMITS.breakerFailureShare,
+  windowCalls: LIMITS.breakerWindowCalls,
+  windowMilliseconds: LIMITS.breakerWindowMilliseconds,
+  pauseMilliseconds: LIMITS.breakerPauseMilliseconds,
+  pauseLongestMilliseconds: LIMITS.breakerPauseLongestMilliseconds,
+  retryAfterLongestMilliseconds,
+});
 
 /** `unknown`: the call ended before it reached the provider. */
 export type CallOutcome =

@@ -2,20 +2,9 @@
 
 import { SECURITY_SCHEMES, securityOf } from './security.ts';
 import type { Operation } from './operations.ts';
+import { PROBLEM_COMPONENTS } from '../../core/problem.ts';
 
 type Part = Readonly<Record<string, unknown>>;
-
-const PROBLEM = {
-  type: 'object',
-  required: ['type', 'title', 'status', 'code', 'detail'],
-  properties: {
-    type: { type: 'string', format: 'uri' },
-    title: { type: 'string' },
-    status: { type: 'integer' },
-    code: { type: 'string', description: 'Stable; decide by it, not by the texts.' },
-    detail: { type: 'string' },
-  },
-} as const;
 
 const ACCEPTED = {
   description: 'The run is accepted; `location` is where it is followed.',
@@ -42,13 +31,7 @@ export function openApiOf(operations: readonly Operation[], { title, origin }: P
     paths,
     components: {
       securitySchemes: SECURITY_SCHEMES,
-      schemas: { Problem: PROBLEM },
-      responses: {
-        Problem: {
-          description: 'The request failed.',
-          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-        },
-      },
+      ...PROBLEM_COMPONENTS,
     },
   };
 }

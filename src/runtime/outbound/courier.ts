@@ -1,24 +1,25 @@
 /**
- * Delivers what is due to one endpoint: which message next, when it may go, and what follows from its outcome.
- * There is no queue in memory: the next one is asked of the disk, so a backlog of any length costs nothing.
+ * Delivers what is due to one endpoint: begins what is next as soon as it may go, and draws the conclusions from
+ * its outcome.
  */
 
-import { Alarm } from './alarm.ts';
-import { deliver, type Delivered } from './delivery.ts';
-import { DeliveryStore, type Delivery, type HourFigures } from './delivery-store.ts';
+import { Carrier } from './carrier.ts';
+import { outcomeOf, type Delivered } from './delivery.ts';
+import { DeliveryStore, type Delivery } from './delivery-store.ts';
+import { Hours } from './hours.ts';
+import { News } from './news.ts';
 import { messagesOf, type Content, type Identity, type Offer, type Operation } from './objects.ts';
 import { openEndpoint, type OpenEndpoint } from './opened.ts';
 import { Pace, type StoredPace } from './pace.ts';
-import { hostOf } from '../host.ts';
-import { sendEvent } from '../runs.ts';
+import { Queue } from './queue.ts';
+import { Alarm } from '../alarm.ts';
 import { Turns } from '../turns.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { afterFailure, HEALTHY, type DisabledReason, type Health } from '../../core/outbound/health.ts';
 import { retryWait } from '../../core/outbound/schedule.ts';
-import type { CallOutcome, Pass } from '../../core/policy/breaker.ts';
+import type { Pass } from '../../core/policy/breaker.ts';
 import type { Env } from '../../env.ts';
 import { setDisabled } from '../../store/outbound-endpoints.ts';
-import { createPayloadLinks } from '../../vault/links.ts';
 
 /** Set by the gateway itself; `told`: D1 knows it. */
 interface OwnDisabled {
@@ -34,13 +35,15 @@ interface StoredState extends Identity, StoredPace {
   readonly disabled?: OwnDisabled;
 }
 
-const HOUR_MILLISECONDS = 3_600_000;
-
 export class Courier {
   readonly store: DeliveryStore;
   readonly turns: Turns;
   readonly alarm: Alarm;
+  readonly hours: Hours;
   readonly #env: Env;
+  readonly #carrier: Carrier;
+  readonly #news: News;
+  readonly #queue: Queue;
   #identity: Identity | undefined;
   #opened: { readonly endpoint: OpenEndpoint; readonly at: number } | undefined;
   #opening = false;
@@ -49,28 +52,22 @@ export class Courier {
   #health: Health = HEALTHY;
   #pace = new Pace();
   #disabled: OwnDisabled | undefined;
-  /** The newest that was taken in its turn. */
-  #taken = 0;
-  /** Deliveries under way, and whether each is its first attempt. */
-  readonly #underWay = new Map<number, boolean>();
-  /** Contents that came with their offers, until they are tried. */
-  readonly #contents = new Map<number, Content>();
-  #contentCharacters = 0;
-  #hour: HourFigures | undefined;
-  #savedHour: HourFigures | undefined;
   #timer: { readonly at: number; readonly id: ReturnType<typeof setTimeout> } | undefined;
-  #telling: Promise<void> = Promise.resolve();
 
   constructor(storage: DurableObjectStorage, env: Env) {
     this.#env = env;
+    this.#carrier = new Carrier(env);
+    this.#news = new News(env);
     this.store = new DeliveryStore(storage.sql);
+    this.hours = new Hours(this.store);
+    this.#queue = new Queue(this.store, 0);
     this.turns = new Turns(() => storage.sync());
     this.alarm = new Alarm(storage);
     const text = this.store.state();
     if (text === undefined) return;
     const { application, endpoint, triedUntil, health, disabled, ...pace } = JSON.parse(text) as StoredState;
     this.#identity = { application, endpoint };
-    this.#taken = triedUntil;
+    this.#queue = new Queue(this.store, triedUntil);
     this.#health = health;
     this.#disabled = disabled;
     this.#pace = new Pace(pace);
@@ -85,7 +82,7 @@ export class Courier {
   }
 
   get waiting(): number {
-    return this.store.waiting(this.#triedUntil());
+    return this.store.waiting(this.#queue.triedUntil);
   }
 
   /** To be called in a turn. False for one that is there already. */
@@ -97,11 +94,7 @@ export class Courier {
     const now = Date.now();
     const isInTurn = offer.sequence > this.store.last();
     if (!this.store.add(offer, isInTurn ? null : now)) return false;
-    const { payload } = offer;
-    if (payload !== null && this.#contentCharacters + payload.length <= LIMITS.outboundBatchCharacters) {
-      this.#contents.set(offer.sequence, { ...offer, payload });
-      this.#contentCharacters += payload.length;
-    }
+    this.#carrier.hold(offer);
     this.alarm.by(now + LIMITS.outboundLeaseMilliseconds, now);
     return true;
   }
@@ -129,27 +122,15 @@ export class Courier {
       void this.#open();
     if (endpoint === undefined || this.#disabled !== undefined || endpoint.disabled !== null) return;
     const { ordered, rateLimit, timeoutMilliseconds } = endpoint.settings;
-    while (this.#underWay.size < (ordered ? 1 : LIMITS.deliveriesAtOnce)) {
-      const next = ordered ? this.#nextInOrder() : this.#next(now);
+    while (this.#queue.underWay < (ordered ? 1 : LIMITS.deliveriesAtOnce)) {
+      const next = ordered ? this.#queue.nextInOrder() : this.#queue.next(now);
       if (next === undefined) return;
       if (next.nextAt !== null && next.nextAt > now) return this.#wakeAt(next.nextAt, now);
       const pass = this.#pace.enter(rateLimit, now, timeoutMilliseconds);
       if ('until' in pass) return this.#wakeAt(pass.until, now);
-      if (next.state === 'new') this.#taken = next.sequence;
-      this.#underWay.set(next.sequence, next.state === 'new');
+      this.#queue.begin(next);
       void this.#run(endpoint, next, pass);
     }
-  }
-
-  #next(now: number): Delivery | undefined {
-    const retry = this.store.nextRetries(this.#underWay.size + 1).find(({ sequence }) => !this.#underWay.has(sequence));
-    return retry !== undefined && (retry.nextAt ?? 0) <= now ? retry : (this.store.nextNew(this.#taken) ?? retry);
-  }
-
-  #nextInOrder(): Delivery | undefined {
-    const retry = this.store.oldestRetry();
-    const fresh = this.store.nextNew(this.#taken);
-    return retry !== undefined && (fresh === undefined || retry.sequence < fresh.sequence) ? retry : fresh;
   }
 
   async #open(): Promise<void> {
@@ -182,43 +163,24 @@ export class Courier {
   }
 
   async #run(endpoint: OpenEndpoint, delivery: Delivery, pass: Pass): Promise<void> {
-    let delivered: Delivered | undefined;
+    const delivered = this.#identity && (await this.#carrier.attempt(this.#identity, endpoint, delivery));
     try {
-      const content = await this.content(delivery.sequence);
-      delivered =
-        content === null
-          ? { kind: 'refused', attempt: GONE(Date.now()), retryAfterMilliseconds: undefined }
-          : await deliver(endpoint, content, {
-              fetch: hostOf(this.#env).fetch,
-              now: Date.now,
-              link: (sequence) => this.#link(sequence),
-            });
+      await this.turns.attempt(() => this.#settle(endpoint, delivery, pass, delivered));
     } catch (thrown) {
-      console.error(`message ${delivery.message} could not be prepared`, thrown);
+      console.error(`an attempt for message ${delivery.message} could not be noted`, thrown);
     }
-    await this.turns.do(() => {
-      try {
-        this.#settle(endpoint, delivery, pass, delivered);
-      } catch (thrown) {
-        console.error(`an attempt for message ${delivery.message} could not be noted`, thrown);
-      }
-    });
     this.pump();
   }
 
-  /** The content of a message, from memory or from its application. Null for one that is not kept any more. */
-  async content(sequence: number): Promise<Content | null> {
-    const held = this.#contents.get(sequence);
-    if (held === undefined) return messagesOf(this.#env, this.#identity?.application ?? '').content(sequence);
-    this.#contents.delete(sequence);
-    this.#contentCharacters -= held.payload.length;
-    return held;
+  /** The content of a message. Null for one that is not kept any more. */
+  content(sequence: number): Promise<Content | null> {
+    return this.#carrier.content(this.#identity?.application ?? '', sequence);
   }
 
   #settle(endpoint: OpenEndpoint, delivery: Delivery, pass: Pass, delivered: Delivered | undefined): void {
     const { sequence } = delivery;
     const now = Date.now();
-    this.#underWay.delete(sequence);
+    this.#queue.end(sequence);
     this.#pace.settle(pass, outcomeOf(delivered), now);
     // It was the gateway that failed: no attempt is used up.
     if (delivered === undefined) return this.store.retryAt(sequence, now + LIMITS.outboundPostponeMilliseconds);
@@ -227,7 +189,7 @@ export class Courier {
     const tries = delivery.tries + 1;
     if (kind === 'delivered') {
       this.store.settle(sequence, 'delivered', null, tries, attempts);
-      this.#count(attempt.milliseconds, { delivered: 1 });
+      this.hours.count(now, attempt.milliseconds, { delivered: 1 });
       const wasWell = this.#health.failingSince === undefined;
       this.#health = HEALTHY;
       if (!wasWell || this.#pace.isSlow(endpoint.settings.rateLimit)) this.#save();
@@ -241,7 +203,7 @@ export class Courier {
       tries,
       attempts,
     );
-    this.#count(attempt.milliseconds, { failed: wait === undefined ? 1 : 0 });
+    this.hours.count(now, attempt.milliseconds, { failed: wait === undefined ? 1 : 0 });
     if (kind === 'unavailable' && retryAfterMilliseconds !== undefined) this.#pace.pause(retryAfterMilliseconds, now);
     if (wait === undefined) {
       const { message, eventType } = delivery;
@@ -272,7 +234,7 @@ export class Courier {
       this.#epoch++;
       this.#opened = undefined;
       this.#disabled = { reason, at, told: true };
-      await this.turns.do(() => this.#save());
+      await this.turns.attempt(() => this.#save());
     } catch (thrown) {
       console.error(`the endpoint ${endpoint} is disabled here, and the database could not be told`, thrown);
       const now = Date.now();
@@ -280,28 +242,8 @@ export class Courier {
     }
   }
 
-  /** One after the other, behind the work that they tell of. */
-  #tell(type: Operation['type'], at: number, data: Readonly<Record<string, unknown>>): void {
-    const identity = this.#identity;
-    if (identity === undefined) return;
-    const { application, endpoint } = identity;
-    this.#telling = this.#telling.then(async () => {
-      try {
-        await messagesOf(this.#env, application).note({ type, at, endpoint, data });
-        await sendEvent(this.#env, type, endpoint, { ...data, application, endpoint, at: new Date(at).toISOString() });
-      } catch (thrown) {
-        console.error(`${type} of endpoint ${endpoint} could not be told`, thrown);
-      }
-    });
-  }
-
-  async #link(sequence: number): Promise<{ readonly url: string; readonly expiresAt: number } | undefined> {
-    const { TIDEGATE_URL: base, TIDEGATE_MASTER_KEY: masterKey } = this.#env;
-    const links = createPayloadLinks(masterKey);
-    if (base === undefined || !links.ok || this.#identity === undefined) return undefined;
-    const expiresAt = Date.now() + LIMITS.payloadLinkMilliseconds;
-    const token = await links.value.sign({ endpoint: this.#identity.endpoint, sequence, expiresAt });
-    return { url: `${base}/_/payloads/${token}`, expiresAt };
+  #tell(type: Operation['type'], at: number, data: Operation['data']): void {
+    if (this.#identity !== undefined) this.#news.tell(this.#identity, { type, at, data });
   }
 
   /** The endpoint as it is now, for who has waited for nothing. Undefined for one that is gone. */
@@ -313,44 +255,9 @@ export class Courier {
   /** What is only now and then worth a row. */
   lease(now: number): void {
     this.alarm.fired();
-    if (this.#hour !== this.#savedHour && this.#hour !== undefined) this.store.saveHour((this.#savedHour = this.#hour));
+    this.hours.save();
     this.#save();
-    if (this.#underWay.size > 0) this.alarm.by(now + LIMITS.outboundLeaseMilliseconds, now);
-  }
-
-  #count(milliseconds: number, { delivered = 0, failed = 0 }: { delivered?: number; failed?: number }): void {
-    const hour = Math.floor(Date.now() / HOUR_MILLISECONDS) * HOUR_MILLISECONDS;
-    if (this.#hour?.hour !== hour) {
-      if (this.#hour !== undefined && this.#hour !== this.#savedHour) this.store.saveHour(this.#hour);
-      this.#hour = this.#savedHour = this.store.hour(hour) ?? {
-        hour,
-        attempts: 0,
-        delivered: 0,
-        failed: 0,
-        milliseconds: 0,
-      };
-    }
-    const { attempts, delivered: before, failed: failedBefore, milliseconds: spent } = this.#hour;
-    this.#hour = {
-      hour,
-      attempts: attempts + 1,
-      delivered: before + delivered,
-      failed: failedBefore + failed,
-      milliseconds: spent + milliseconds,
-    };
-  }
-
-  /** By hour, the one under way included. */
-  hours(since: number): HourFigures[] {
-    const current = this.#hour;
-    const stored = this.store.hours(since).filter(({ hour }) => hour !== current?.hour);
-    return current === undefined || current.hour < since ? stored : [...stored, current];
-  }
-
-  #triedUntil(): number {
-    let until = this.#taken;
-    for (const [sequence, isFirst] of this.#underWay) if (isFirst) until = Math.min(until, sequence - 1);
-    return until;
+    if (this.#queue.underWay > 0) this.alarm.by(now + LIMITS.outboundLeaseMilliseconds, now);
   }
 
   #save(): void {
@@ -358,7 +265,7 @@ export class Courier {
     const state: StoredState = {
       ...this.#identity,
       ...this.#pace.stored(this.#opened?.endpoint.settings.rateLimit ?? null),
-      triedUntil: this.#triedUntil(),
+      triedUntil: this.#queue.triedUntil,
       health: this.#health,
       ...(this.#disabled && { disabled: this.#disabled }),
     };
@@ -382,13 +289,3 @@ export class Courier {
 
 /** Who disables an endpoint that fails, in the audit log. */
 const ACTOR = 'gateway';
-
-const GONE = (at: number) => ({ at, milliseconds: 0, error: 'The message is not kept any more.' });
-
-/** What an attempt says of the endpoint as a whole: one that refuses a message is there. */
-function outcomeOf(delivered: Delivered | undefined): CallOutcome {
-  if (delivered === undefined) return { kind: 'unknown' };
-  const { kind, attempt, retryAfterMilliseconds } = delivered;
-  if (kind === 'unavailable') return { kind: 'failed', retryAfterMilliseconds };
-  return attempt.status === undefined ? { kind: 'unknown' } : { kind: 'succeeded' };
-}

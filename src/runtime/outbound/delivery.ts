@@ -11,6 +11,7 @@ import { faultOf, fail, ok, type Result } from '../../core/errors.ts';
 import { fits } from '../../core/json.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { signedHeaders } from '../../core/outbound/signature.ts';
+import type { CallOutcome } from '../../core/policy/breaker.ts';
 import { retryAfter } from '../../drivers/http/status.ts';
 
 /** An attempt as the log keeps it. */
@@ -91,6 +92,14 @@ export async function deliver(endpoint: OpenEndpoint, content: Content, ports: D
 function kindOf(status: number): Delivered['kind'] {
   if (status === 410) return 'gone';
   return status === 408 || status === 425 || status === 429 || status >= 500 ? 'unavailable' : 'refused';
+}
+
+/** What an attempt says of the endpoint as a whole: one that refuses a message is there. */
+export function outcomeOf(delivered: Delivered | undefined): CallOutcome {
+  if (delivered === undefined) return { kind: 'unknown' };
+  const { kind, attempt, retryAfterMilliseconds } = delivered;
+  if (kind === 'unavailable') return { kind: 'failed', retryAfterMilliseconds };
+  return attempt.status === undefined ? { kind: 'unknown' } : { kind: 'succeeded' };
 }
 
 /** The payload as this endpoint gets it, as JSON text. */

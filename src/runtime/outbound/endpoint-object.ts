@@ -38,11 +38,7 @@ export class EndpointObject extends DurableObject<Env> {
 
   /** Resolves when they are on disk; returns how many were not known before. */
   async offer(identity: Identity, offers: readonly Offer[]): Promise<number> {
-    let added = 0;
-    await this.#inTurn(() => {
-      for (const offer of offers) if (this.#courier.add(identity, offer)) added++;
-    });
-    return added;
+    return this.#inTurn(() => offers.filter((offer) => this.#courier.add(identity, offer)).length);
   }
 
   /** Delivers a message whatever came of it before. */
@@ -56,9 +52,8 @@ export class EndpointObject extends DurableObject<Env> {
   async recover(since: number, until: number): Promise<Progress> {
     let count = 0;
     for (let after = 0; count < LIMITS.outboundRowsPerCall;) {
-      let recovered: number[] = [];
       const from = after;
-      await this.#inTurn(() => (recovered = this.#courier.store.recover(from, since, until, Date.now())));
+      const recovered = await this.#inTurn(() => this.#courier.store.recover(from, since, until, Date.now()));
       count += recovered.length;
       after = recovered.at(-1) ?? after;
       if (recovered.length < LIMITS.outboundRowsPerTurn) return { count, next: null };
@@ -68,17 +63,10 @@ export class EndpointObject extends DurableObject<Env> {
   }
 
   /** Does work that writes, in one turn with other such work; then delivers what is due. */
-  async #inTurn(work: () => void): Promise<void> {
-    let failure: unknown;
-    await this.#courier.turns.do(() => {
-      try {
-        work();
-      } catch (thrown) {
-        failure = thrown;
-      }
-    });
-    if (failure !== undefined) throw failure;
+  async #inTurn<T>(work: () => T): Promise<T> {
+    const done = await this.#courier.turns.attempt(work);
     this.#courier.pump();
+    return done;
   }
 
   async delivery(sequence: number): Promise<Delivery | null> {
@@ -92,7 +80,7 @@ export class EndpointObject extends DurableObject<Env> {
 
   async figures(since: number): Promise<Figures> {
     const { waiting, health, circuit } = this.#courier;
-    return { hours: this.#courier.hours(since), waiting, failingSince: health.failingSince ?? null, circuit };
+    return { hours: this.#courier.hours.since(since), waiting, failingSince: health.failingSince ?? null, circuit };
   }
 
   /** A payload that went by reference, as JSON text; null where it is not to be had any more. */

@@ -8,7 +8,6 @@
  */
 
 import { DurableObject } from 'cloudflare:workers';
-import { Alarm } from './alarm.ts';
 import { Audience } from './audience.ts';
 import { Handover } from './handover.ts';
 import {
@@ -20,6 +19,7 @@ import {
   type StoredOperation,
 } from './message-store.ts';
 import { endpointOf, type Content, type Offer, type Operation, type Progress } from './objects.ts';
+import { Alarm } from '../alarm.ts';
 import { blobsOf } from '../blobs.ts';
 import { retentionMilliseconds } from '../retention.ts';
 import { Turns } from '../turns.ts';
@@ -108,18 +108,16 @@ export class MessagesObject extends DurableObject<Env> {
     const id = given ?? generatedId(sequence, random);
     const message = { sequence, id, eventType, channels, targets, createdAt, ...stored.value };
     if (given !== undefined) this.#arriving.add(given);
-    let failure: unknown;
-    await this.#turns.do(() => {
-      this.#arriving.delete(id);
-      try {
+    try {
+      await this.#turns.attempt(() => {
+        this.#arriving.delete(id);
         this.#store.insert(message, given !== undefined);
         this.#send(message);
-      } catch (thrown) {
-        failure = thrown;
-      }
-    });
-    if (failure === undefined) return ok({ id, duplicate: false });
-    return fail('storage.unavailable', 'The message could not be stored; send it again.', { detail: String(failure) });
+      });
+      return ok({ id, duplicate: false });
+    } catch (thrown) {
+      return fail('storage.unavailable', 'The message could not be stored; send it again.', { detail: String(thrown) });
+    }
   }
 
   /** Nobody is told of a message that is not written, neither by its first sending nor by its second. */

@@ -7,6 +7,7 @@ import { LIMITS } from '../../core/limits.ts';
 import { intervalOf, opensAt, pass as passThrottle, type RateLimit } from '../../core/outbound/throttle.ts';
 import {
   admit,
+  breakerPolicy,
   createBreaker,
   settleCall,
   type Breaker,
@@ -14,15 +15,7 @@ import {
   type Pass,
 } from '../../core/policy/breaker.ts';
 
-const POLICY = {
-  failuresInARow: LIMITS.breakerFailuresInARow,
-  failureShare: LIMITS.breakerFailureShare,
-  windowCalls: LIMITS.breakerWindowCalls,
-  windowMilliseconds: LIMITS.breakerWindowMilliseconds,
-  pauseMilliseconds: LIMITS.breakerPauseMilliseconds,
-  pauseLongestMilliseconds: LIMITS.breakerPauseLongestMilliseconds,
-  retryAfterLongestMilliseconds: LIMITS.breakerPauseLongestMilliseconds,
-} as const;
+const POLICY = breakerPolicy(LIMITS.breakerPauseLongestMilliseconds);
 
 /** A throttle slower than this outlives the object in memory, so each attempt under it is noted on disk. */
 const SLOW_MILLISECONDS = 10_000;
