@@ -7,13 +7,11 @@
  * Accepted weakness: a key that an issuer withdrew verifies until the next look.
  */
 
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
 import * as v from 'valibot';
 import { isSafeUrl, type TokenRule } from '../core/route/auth.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
-
-export type KeySet = ReturnType<typeof createLocalJWKSet>;
+import { parseKeySet, readText, type KeySet } from '../core/public-keys.ts';
 
 /** What reading keys needs of the world. */
 export interface KeyPort {
@@ -93,27 +91,25 @@ async function load(issuer: Issuer, rule: TokenRule, port: KeyPort): Promise<voi
   issuer.loadingUntil = 0;
 }
 
-const discovered = v.object({ issuer: v.string(), jwks_uri: v.string() });
-const published = v.object({ keys: v.array(v.looseObject({ kty: v.string() })) });
-const PUBLIC_TYPES: ReadonlySet<string> = new Set(['RSA', 'EC', 'OKP']);
+const discovered = v.pipe(v.string(), v.parseJson(), v.object({ issuer: v.string(), jwks_uri: v.string() }));
+const BOUNDS = { timeoutMilliseconds: LIMITS.jwksTimeoutMilliseconds, limitBytes: LIMITS.jwksBytes };
+const JSON_WANTED = { headers: { accept: 'application/json' } };
 
 async function readKeys(rule: TokenRule, port: KeyPort): Promise<Result<KeySet>> {
   const url = rule.jwksUrl === undefined ? await discover(rule.issuer, port) : ok(rule.jwksUrl);
   if (!url.ok) return url;
-  const found = await readJson(url.value, port);
-  if (!found.ok) return found;
-  const parsed = v.safeParse(published, found.value);
-  if (!parsed.success) return unreadable(`${url.value} is no key set`);
-  const keys = parsed.output.keys.filter(({ kty }) => PUBLIC_TYPES.has(kty));
-  return ok(createLocalJWKSet({ keys } satisfies JSONWebKeySet));
+  const text = await readText(url.value, port.fetch, BOUNDS, JSON_WANTED);
+  if (!text.ok) return text;
+  const keys = parseKeySet(text.value);
+  return keys === undefined ? unreadable(`${url.value} is no key set`) : ok(keys);
 }
 
 /** OpenID Connect Discovery 1.0, section 4. */
 async function discover(issuer: string, port: KeyPort): Promise<Result<string>> {
   const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-  const found = await readJson(url, port);
-  if (!found.ok) return found;
-  const parsed = v.safeParse(discovered, found.value);
+  const text = await readText(url, port.fetch, BOUNDS, JSON_WANTED);
+  if (!text.ok) return text;
+  const parsed = v.safeParse(discovered, text.value);
   if (!parsed.success) return unreadable(`${url} is no OpenID configuration`);
   // Section 4.3: otherwise one issuer could answer for another.
   if (parsed.output.issuer !== issuer) return unreadable(`${url} names another issuer`);
@@ -123,23 +119,3 @@ async function discover(issuer: string, port: KeyPort): Promise<Result<string>> 
 }
 
 const unreadable = (message: string): Result<never> => fail('auth.unavailable', message);
-
-async function readJson(url: string, port: KeyPort): Promise<Result<unknown>> {
-  try {
-    const signal = AbortSignal.timeout(LIMITS.jwksTimeoutMilliseconds);
-    const response = await port.fetch(url, { headers: { accept: 'application/json' }, redirect: 'manual', signal });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      return unreadable(`${url} answered ${response.status}`);
-    }
-    let text = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of response.body ?? []) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > LIMITS.jwksBytes) return unreadable(`${url} answered more than ${LIMITS.jwksBytes} bytes`);
-    }
-    return ok(JSON.parse(text));
-  } catch (thrown) {
-    return unreadable(`${url} did not answer with JSON (${thrown instanceof Error ? thrown.message : 'unknown'})`);
-  }
-}

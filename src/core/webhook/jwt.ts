@@ -6,7 +6,7 @@
  * Accepted weakness: the body is proven only where a claim holds its hash.
  */
 
-import { createLocalJWKSet, decodeProtectedHeader, errors, importJWK, jwtVerify, type JWTPayload } from 'jose';
+import { decodeProtectedHeader, errors, importJWK, jwtVerify, type JWTPayload } from 'jose';
 import * as v from 'valibot';
 import { decodeExactly, equalInConstantTime, hash, utf8 } from './encoding.ts';
 import { queryContent } from './form.ts';
@@ -17,11 +17,11 @@ import type { JwtKeys, JwtScheme } from './scheme.ts';
 import { isNear } from './timestamp.ts';
 import { ok, type Result } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
+import { parseKeySet, type KeySet } from '../public-keys.ts';
 
 /** The claims of a token whose signature and registered claims are right; undefined for any other. */
 type Verify = (token: string, reading: Reading) => Promise<Result<JWTPayload | undefined>>;
-type JwkSet = Parameters<typeof createLocalJWKSet>[0];
-type KeyInput = Parameters<typeof jwtVerify>[1] | ReturnType<typeof createLocalJWKSet>;
+type KeyInput = Parameters<typeof jwtVerify>[1] | KeySet;
 
 export function prepareJwt(scheme: JwtScheme, secrets: readonly string[]): Result<Prover> {
   const { token: place, prefix } = scheme;
@@ -105,7 +105,7 @@ const bySecrets =
 
 /** A key that is not in the set that is kept may be in a newer one. */
 function byKeySet(scheme: JwtScheme, url: string): Verify {
-  const sets = remote(async (text) => keySetOf(text));
+  const sets = remote(async (text) => parseKeySet(text));
   return async (token, reading) => {
     for (const anew of [false, true]) {
       const set = await sets.get(url, url, reading, undefined, anew);
@@ -118,15 +118,6 @@ function byKeySet(scheme: JwtScheme, url: string): Verify {
     }
     return ok(undefined);
   };
-}
-
-const keySet = v.object({ keys: v.array(v.looseObject({ kty: v.string() })) });
-
-function keySetOf(text: string): ReturnType<typeof createLocalJWKSet> | undefined {
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), keySet), text);
-  if (!parsed.success) return undefined;
-  const set: JwkSet = parsed.output;
-  return createLocalJWKSet(set);
 }
 
 const KEY_ID = /^[A-Za-z0-9_-]{1,128}$/;

@@ -12,9 +12,11 @@ import type { Reading } from './request.ts';
 import type { UrlPattern } from './scheme.ts';
 import { fail, ok, type Result } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
+import { readText } from '../public-keys.ts';
 import { hostOf } from '../url.ts';
 
 const MINUTE_MILLISECONDS = 60_000;
+const BOUNDS = { timeoutMilliseconds: LIMITS.webhookKeyTimeoutMilliseconds, limitBytes: LIMITS.webhookKeyBytes };
 
 interface Kept<T> {
   readonly value: T;
@@ -44,8 +46,8 @@ export function remote<T>(parse: (text: string) => Promise<T | undefined>): Remo
       fetchedAt = fetchedAt.filter((at) => now - at < MINUTE_MILLISECONDS);
       if (fetchedAt.length >= LIMITS.webhookKeyFetchesPerMinute) return unavailable(url);
       fetchedAt.push(now);
-      const text = await fetchText(url, request.fetch, init);
-      if (!text.ok) return text;
+      const text = await readText(url, request.fetch, BOUNDS, init);
+      if (!text.ok) return unavailable(url);
       const value = await parse(text.value);
       if (value === undefined) return fail('upstream.invalid', `What ${hostOf(url)} sent holds no usable key.`);
       if (kept.size >= LIMITS.webhookKeysInMemory) kept.delete(kept.keys().next().value ?? '');
@@ -57,27 +59,6 @@ export function remote<T>(parse: (text: string) => Promise<T | undefined>): Remo
 
 const unavailable = (url: string): Result<never> =>
   fail('upstream.unavailable', `The key at ${hostOf(url)} could not be fetched.`);
-
-async function fetchText(
-  url: string,
-  fetcher: Reading['request']['fetch'],
-  init?: RequestInit,
-): Promise<Result<string>> {
-  try {
-    const signal = AbortSignal.timeout(LIMITS.webhookKeyTimeoutMilliseconds);
-    const response = await fetcher(url, { ...init, redirect: 'manual', signal });
-    if (response.status !== 200 || response.body === null) return unavailable(url);
-    const decoder = new TextDecoder();
-    let text = '';
-    for await (const chunk of response.body) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > LIMITS.webhookKeyBytes) return unavailable(url);
-    }
-    return ok(text);
-  } catch {
-    return unavailable(url);
-  }
-}
 
 /** Whether the address is one of these: https, the usual port, no credentials, and host and path fit. */
 export function isAllowed(url: string, { host, path }: UrlPattern): boolean {
