@@ -14,7 +14,11 @@ export class Hours {
     this.#store = store;
   }
 
-  count(now: number, milliseconds: number, { delivered = 0, failed = 0 }: Partial<HourFigures>): void {
+  count(
+    now: number,
+    milliseconds: number,
+    { delivered = 0, failed = 0 }: Partial<Pick<HourFigures, 'delivered' | 'failed'>>,
+  ): void {
     const hour = Math.floor(now / HOUR_MILLISECONDS) * HOUR_MILLISECONDS;
     if (this.#current?.hour !== hour) {
       this.save();
