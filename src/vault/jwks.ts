@@ -9,6 +9,7 @@
 
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
 import * as v from 'valibot';
+import { readChunks } from '../core/bytes.ts';
 import { isSafeUrl, type TokenRule } from '../core/route/auth.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -132,13 +133,9 @@ async function readJson(url: string, port: KeyPort): Promise<Result<unknown>> {
       await response.body?.cancel();
       return unreadable(`${url} answered ${response.status}`);
     }
-    let text = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of response.body ?? []) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > LIMITS.jwksBytes) return unreadable(`${url} answered more than ${LIMITS.jwksBytes} bytes`);
-    }
-    return ok(JSON.parse(text));
+    const bytes = await readChunks(response.body, LIMITS.jwksBytes);
+    if (bytes === undefined) return unreadable(`${url} answered more than ${LIMITS.jwksBytes} bytes`);
+    return ok(JSON.parse(new TextDecoder().decode(bytes)));
   } catch (thrown) {
     return unreadable(`${url} did not answer with JSON (${thrown instanceof Error ? thrown.message : 'unknown'})`);
   }

@@ -10,6 +10,7 @@
 
 import type { Reading } from './request.ts';
 import type { UrlPattern } from './scheme.ts';
+import { readChunks } from '../bytes.ts';
 import { fail, ok, type Result } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import { hostOf } from '../url.ts';
@@ -67,13 +68,8 @@ async function fetchText(
     const signal = AbortSignal.timeout(LIMITS.webhookKeyTimeoutMilliseconds);
     const response = await fetcher(url, { ...init, redirect: 'manual', signal });
     if (response.status !== 200 || response.body === null) return unavailable(url);
-    const decoder = new TextDecoder();
-    let text = '';
-    for await (const chunk of response.body) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > LIMITS.webhookKeyBytes) return unavailable(url);
-    }
-    return ok(text);
+    const bytes = await readChunks(response.body, LIMITS.webhookKeyBytes);
+    return bytes === undefined ? unavailable(url) : ok(new TextDecoder().decode(bytes));
   } catch {
     return unavailable(url);
   }
