@@ -140,11 +140,10 @@ function unrouted(method: string, path: string): Response {
   const allowed = new Set<string>(endpoints.filter((item) => isAt(item, path)).map((item) => item.method));
   if (allowed.size === 0) return refuse(fault('request.not-found', `There is nothing at ${path}.`));
   if (allowed.has('GET')) allowed.add('HEAD');
-  const allow = [...allowed, 'OPTIONS'].join(', ');
-  const response =
-    method === 'OPTIONS' ? respond({ status: 204 }) : refuse(fault('request.method', `${path} takes ${allow}.`));
-  response.headers.set('allow', allow);
-  return response;
+  const allow = [...allowed, 'OPTIONS'];
+  if (method === 'OPTIONS')
+    return new Response(null, { status: 204, headers: { ...HEADERS, allow: allow.join(', ') } });
+  return refuse(fault('request.method', `${path} takes ${allow.join(', ')}.`, { allow }));
 }
 
 function isAt({ path }: Endpoint, asked: string): boolean {

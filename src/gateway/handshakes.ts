@@ -19,11 +19,8 @@ export function publicUrl(url: string, { TIDEGATE_URL: base }: Env): string {
   return base.replace(/\/+$/, '') + url.slice(start);
 }
 
-export function methodRefused(path: string, methods: readonly string[]): Response {
-  const refused = problemResponse(fault('request.method', `${path} takes ${methods.join(', ')}.`));
-  refused.headers.set('allow', methods.join(', '));
-  return refused;
-}
+export const methodRefused = (path: string, allow: readonly string[]): Response =>
+  problemResponse(fault('request.method', `${path} takes ${allow.join(', ')}.`, { allow }));
 
 export const replyResponse = ({ status, headers, body }: HandshakeReply): Response =>
   new Response(body, { status, headers: { ...headers } });
