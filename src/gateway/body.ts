@@ -54,5 +54,3 @@ export async function readBody(method: string, request: Request): Promise<Result
   if (type.startsWith('application/x-www-form-urlencoded')) return ok(Object.fromEntries(new URLSearchParams(text)));
   return ok(text);
 }
-
-export { parseJson };

@@ -1,8 +1,9 @@
 /** Carries out the edits of a route. */
 
-import { parseJson, readBytes } from './body.ts';
+import { readBytes } from './body.ts';
 import type { Outgoing } from './proxy/forward.ts';
 import { scopeOf, type Around } from './scope.ts';
+import { parseJson } from '../core/data/exact-json.ts';
 import { fault, FaultError, ok, type Result } from '../core/errors.ts';
 import type { Scope } from '../core/expression/types.ts';
 import { LIMITS } from '../core/limits.ts';
