@@ -1,6 +1,5 @@
 /** Whom a request is counted for, and how much it counts. */
 
-import { addressOf } from './address.ts';
 import type { Exchange, Identity } from '../exchange.ts';
 import { identityOf, requestOf } from '../scope.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
@@ -9,6 +8,7 @@ import type { Scope, Template } from '../../core/expression/types.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { PermitRule, QuotaRule, WindowRule } from '../../core/policy/limiter.ts';
 import type { LimitPlan } from '../../core/route/limits.ts';
+import { addressOf } from '../../runtime/address.ts';
 
 type AnyPlan = LimitPlan<WindowRule | QuotaRule | PermitRule>;
 
