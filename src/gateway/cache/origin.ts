@@ -5,6 +5,7 @@ import { answerOf, headersOf, notStored, tell, type Entry } from './entry.ts';
 import type { Flight } from './flights.ts';
 import { scopesOf } from './purges.ts';
 import { keep } from './store.ts';
+import { edited } from '../response.ts';
 import { readChunks } from '../../core/bytes.ts';
 import { faultOf } from '../../core/errors.ts';
 import { parseDirectives } from '../../core/http-cache/directives.ts';
@@ -33,13 +34,11 @@ function notePass(key: string): void {
 }
 
 /** The response as it is, but for what the cache says of it. */
-export function told(response: Response, status: string): Response {
-  if (response.webSocket) return response;
-  const answer = new Response(response.body, response);
-  answer.headers.delete('cache-tag');
-  tell(answer.headers, status);
-  return answer;
-}
+export const told = (response: Response, status: string): Response =>
+  edited(response, (headers) => {
+    headers.delete('cache-tag');
+    tell(headers, status);
+  });
 
 /** Settles the flight, in the end also where this rejects. */
 export async function askOrigin(asking: Asking, wish: Wish, flight: Flight<Shared>): Promise<Response> {
