@@ -15,7 +15,8 @@ import type { Principal } from './principal.ts';
 import type { TokenRule } from '../core/route/auth.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
-import { Failures, networkOf } from '../core/policy/failures.ts';
+import { Failures } from '../core/policy/failures.ts';
+import { addressOf, type Trust } from '../runtime/address.ts';
 import { findPerson, managementTokenByHash } from '../store/people.ts';
 import { hashKey, looksLikeManagementToken } from '../vault/api-key.ts';
 import { equalSecrets } from '../vault/compare.ts';
@@ -30,14 +31,20 @@ export const newFailures = (): Failures =>
     addresses: LIMITS.wrongKeyAddresses,
   });
 
-export async function principalOf(request: Request, ports: Ports, failures: Failures): Promise<Result<Principal>> {
+export async function principalOf(
+  request: Request,
+  env: Trust,
+  ports: Ports,
+  failures: Failures,
+): Promise<Result<Principal>> {
   const { oidc, access } = ports.signIn;
   if ((ports.adminKey ?? '') === '' && oidc === undefined && access === undefined) {
     return fail('auth.closed', 'There is no admin key. Set TIDEGATE_ADMIN_KEY to a long random text and start again.');
   }
-  const found = await identify(request.headers, ports);
+  const { headers } = request;
+  const found = await identify(headers, ports);
   if (!found.ok && found.fault.code === 'auth.invalid') {
-    const retryAfterMilliseconds = failures.note(addressOf(request), ports.now());
+    const retryAfterMilliseconds = failures.note(addressOf({ request, headers, env }), ports.now());
     if (retryAfterMilliseconds !== undefined) {
       return fail('auth.limited', 'Too many wrong credentials came from there.', { retryAfterMilliseconds });
     }
@@ -100,10 +107,6 @@ function emailOf({ claims }: VerifiedToken, provider: 'oidc' | 'access'): string
   const { email, email_verified: proved } = claims;
   return typeof email === 'string' && (provider === 'access' || proved === true) ? email : undefined;
 }
-
-/** Only the platform's own front says where a request comes from; without it all share one limit. */
-const addressOf = ({ cf, headers }: Request): string =>
-  cf === undefined ? '' : networkOf(headers.get('cf-connecting-ip') ?? '');
 
 /** Browsers say where a request comes from; other clients send neither header. */
 function isCrossSite(request: Request): boolean {

@@ -26,6 +26,7 @@ import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { mayAs } from '../core/roles.ts';
+import type { Trust } from '../runtime/address.ts';
 import { storageFault } from '../store/database.ts';
 
 const openApi = endpoint({
@@ -72,7 +73,7 @@ interface Variables {
 }
 
 /** @param portsOf called once for each request; it must not wait */
-export function createControl<Bindings extends object>(
+export function createControl<Bindings extends Trust>(
   portsOf: (env: Bindings, ctx: Pick<ExecutionContext, 'waitUntil'>) => ControlPorts,
 ): Hono<{ Bindings: Bindings; Variables: Variables }> {
   const app = new Hono<{ Bindings: Bindings; Variables: Variables }>();
@@ -99,7 +100,7 @@ export function createControl<Bindings extends object>(
   for (const item of endpoints) if (item.access === 'public') register(item);
   // Whatever is registered from here on, and whatever is not there at all, is for those who have a role.
   app.use(async (c, next) => {
-    const principal = await principalOf(c.req.raw, c.get('ports'), failures);
+    const principal = await principalOf(c.req.raw, c.env, c.get('ports'), failures);
     if (!principal.ok) return refuse(principal.fault);
     c.set('principal', principal.value);
     return next();
@@ -140,11 +141,10 @@ function unrouted(method: string, path: string): Response {
   const allowed = new Set<string>(endpoints.filter((item) => isAt(item, path)).map((item) => item.method));
   if (allowed.size === 0) return refuse(fault('request.not-found', `There is nothing at ${path}.`));
   if (allowed.has('GET')) allowed.add('HEAD');
-  const allow = [...allowed, 'OPTIONS'].join(', ');
-  const response =
-    method === 'OPTIONS' ? respond({ status: 204 }) : refuse(fault('request.method', `${path} takes ${allow}.`));
-  response.headers.set('allow', allow);
-  return response;
+  const allow = [...allowed, 'OPTIONS'];
+  if (method === 'OPTIONS')
+    return new Response(null, { status: 204, headers: { ...HEADERS, allow: allow.join(', ') } });
+  return refuse(fault('request.method', `${path} takes ${allow.join(', ')}.`, { allow }));
 }
 
 function isAt({ path }: Endpoint, asked: string): boolean {

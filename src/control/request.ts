@@ -2,6 +2,7 @@
 
 import * as v from 'valibot';
 import { invalid, refuse } from './issues.ts';
+import { readChunks } from '../core/bytes.ts';
 import { parseChainText } from '../core/chain/text.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -53,35 +54,17 @@ export async function readText(
   if (encoding !== 'identity') return fail('request.media-type', 'Send the body without content-encoding.');
   if (!isJson && !optional) return refuseType;
 
-  const bytes = await readBytes(request, limitBytes);
-  if (!bytes.ok) return bytes;
-  if (bytes.value.byteLength === 0 && optional) return ok('');
+  // What content-length says is not believed: it may be absent beside chunked encoding.
+  const declared = Number(request.headers.get('content-length') ?? 0);
+  const bytes = declared > limitBytes ? undefined : await readChunks(request.body, limitBytes);
+  if (bytes === undefined) return fail('request.too-large', `A body has at most ${limitBytes} bytes.`);
+  if (bytes.byteLength === 0 && optional) return ok('');
   if (!isJson) return refuseType;
   try {
-    return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes.value));
+    return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes));
   } catch {
     return fail('request.invalid', 'The body is not UTF-8.');
   }
 }
 
 const refuseType = fail('request.media-type', 'Send JSON, with the header content-type: application/json.');
-
-async function readBytes(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
-  const tooLarge = fail('request.too-large', `A body has at most ${limitBytes} bytes.`);
-  if (Number(request.headers.get('content-length') ?? 0) > limitBytes) return tooLarge;
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  // What content-length says is not believed: it may be absent beside chunked encoding.
-  for await (const chunk of request.body ?? []) {
-    total += chunk.byteLength;
-    if (total > limitBytes) return tooLarge;
-    chunks.push(chunk);
-  }
-  const bytes = new Uint8Array(total);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return ok(bytes);
-}

@@ -150,6 +150,8 @@ export interface Fault {
   readonly status?: number;
   /** `WWW-Authenticate`, where it is not plain `Bearer`. */
   readonly challenge?: string;
+  /** The methods that the address takes (`Allow`), for `request.method`. */
+  readonly allow?: readonly string[];
   readonly issues?: readonly Issue[];
   /** For the operator's log only. Never sent to a caller. */
   readonly detail?: unknown;
@@ -213,7 +215,7 @@ export function toProblem(value: Fault): Problem {
   };
 }
 
-/** The answer to a caller: problem JSON with its status, `Retry-After` and, for 401, `WWW-Authenticate`. */
+/** The answer to a caller: problem JSON with its status, `Retry-After`, `Allow` and, for 401, `WWW-Authenticate`. */
 export function problemResponse(value: Fault, more?: Record<string, unknown>): Response {
   const problem = toProblem(value);
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' };
@@ -222,5 +224,6 @@ export function problemResponse(value: Fault, more?: Record<string, unknown>): R
   }
   const challenge = value.challenge ?? (problem.status === 401 ? 'Bearer' : undefined);
   if (challenge !== undefined) headers['www-authenticate'] = challenge;
+  if (value.allow !== undefined) headers['allow'] = value.allow.join(', ');
   return new Response(JSON.stringify({ ...problem, ...more }), { status: problem.status, headers });
 }

@@ -5,6 +5,7 @@
 
 import { createLocalJWKSet } from 'jose';
 import * as v from 'valibot';
+import { readChunks } from './bytes.ts';
 import { fail, ok, type Result } from './errors.ts';
 
 export type KeySet = ReturnType<typeof createLocalJWKSet>;
@@ -39,13 +40,9 @@ export async function readText(
       await body?.cancel();
       return unread(`answered ${status}`);
     }
-    const decoder = new TextDecoder();
-    let text = '';
-    for await (const chunk of body) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > limitBytes) return unread(`answered more than ${limitBytes} bytes`);
-    }
-    return ok(text);
+    const bytes = await readChunks(body, limitBytes);
+    if (bytes === undefined) return unread(`answered more than ${limitBytes} bytes`);
+    return ok(new TextDecoder().decode(bytes));
   } catch (thrown) {
     return unread(`did not answer (${thrown instanceof Error ? thrown.message : 'unknown'})`);
   }

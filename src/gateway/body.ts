@@ -1,5 +1,6 @@
 /** Reads the body of a request under a limit. */
 
+import { readChunks } from '../core/bytes.ts';
 import { parseJson } from '../core/data/exact-json.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -12,21 +13,8 @@ export async function readBytes(request: Request | Response, limitBytes: number)
   // A declared length is enforced by the runtime, so the body can be read at once. (And `request.body` is not
   // touched for it: that makes a stream, which costs more than all else here.)
   if (Number.isFinite(declared)) return ok(new Uint8Array(await request.arrayBuffer()));
-  if (request.body === null) return ok(new Uint8Array(0));
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of request.body as ReadableStream<Uint8Array>) {
-    size += part.byteLength;
-    if (size > limitBytes) return tooLarge(limitBytes);
-    parts.push(part);
-  }
-  const whole = new Uint8Array(size);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.byteLength;
-  }
-  return ok(whole);
+  const bytes = await readChunks(request.body, limitBytes);
+  return bytes === undefined ? tooLarge(limitBytes) : ok(bytes);
 }
 
 const tooLarge = (limitBytes: number): Result<never> =>
@@ -66,5 +54,3 @@ export async function readBody(method: string, request: Request): Promise<Result
   if (type.startsWith('application/x-www-form-urlencoded')) return ok(Object.fromEntries(new URLSearchParams(text)));
   return ok(text);
 }
-
-export { parseJson };

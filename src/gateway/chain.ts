@@ -4,6 +4,7 @@ import { readBody } from './body.ts';
 import { httpEvent } from './event.ts';
 import type { Exchange } from './exchange.ts';
 import { randomId } from './random-id.ts';
+import { NULL_BODY_STATUSES } from './response.ts';
 import type { ChainTarget } from './tables.ts';
 import { inputOf } from '../core/chain/input.ts';
 import type { RunResponse, RunState, TriggerEvent } from '../core/engine/state.ts';
@@ -78,9 +79,6 @@ function jsonResponse(id: string, json: string | undefined): Response {
   if (json === undefined) return new Response(null, { status: 204, headers: { 'tidegate-run': id } });
   return new Response(json, { headers: { 'content-type': 'application/json', 'tidegate-run': id } });
 }
-
-/** `Response` throws where one of these has a body. */
-const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /** What `flow.respond` said: a text is sent as it is, anything else as JSON. */
 function chosenResponse(id: string, { status, headers }: Omit<RunResponse, 'body'>, body: unknown): Response {

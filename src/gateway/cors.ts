@@ -1,6 +1,7 @@
 /** Answers to pages of other sites. https://fetch.spec.whatwg.org/#http-cors-protocol */
 
 import type { Exchange } from './exchange.ts';
+import { edited } from './response.ts';
 import { allowsOrigin, type CorsPlan } from '../core/route/cors.ts';
 
 /** The answer to a preflight, which carries no credentials and so comes before them; undefined for any other request. */
@@ -20,19 +21,14 @@ export function preflight(plan: CorsPlan, { method, headers }: Exchange, origin:
 }
 
 /** The same response, readable for the page where its origin may; what an upstream said of origins is replaced. */
-export function allowCaller(plan: CorsPlan, origin: string | null, response: Response): Response {
-  // A WebSocket has no headers to read.
-  if (response.webSocket) return response;
-  const allowed = new Response(response.body, response);
-  const { headers } = allowed;
-  for (const name of OWN) headers.delete(name);
-  if (!plan.any) headers.append('vary', 'Origin');
-  if (origin !== null && allowsOrigin(plan, origin)) {
+export const allowCaller = (plan: CorsPlan, origin: string | null, response: Response): Response =>
+  edited(response, (headers) => {
+    for (const name of OWN) headers.delete(name);
+    if (!plan.any) headers.append('vary', 'Origin');
+    if (origin === null || !allowsOrigin(plan, origin)) return;
     allow(plan, origin, headers);
     if (plan.expose !== undefined) headers.set('access-control-expose-headers', plan.expose);
-  }
-  return allowed;
-}
+  });
 
 const OWN = [
   'access-control-allow-origin',

@@ -1,53 +1,14 @@
 /** Carries out the edits of a route. */
 
-import { parseJson, readBytes } from './body.ts';
-import { headersOf, queryOf } from './event.ts';
-import type { Exchange, Identity } from './exchange.ts';
+import { readBytes } from './body.ts';
 import type { Outgoing } from './proxy/forward.ts';
+import { scopeOf, type Around } from './scope.ts';
+import { parseJson } from '../core/data/exact-json.ts';
 import { fault, FaultError, ok, type Result } from '../core/errors.ts';
+import type { Scope } from '../core/expression/types.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isJson } from '../core/media-type.ts';
 import type { HeaderEdits, RequestEdits, ResponseEdits } from '../core/route/edits.ts';
-import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
-
-type Scope = Record<string, unknown>;
-
-/** A request on its way through a route. */
-export interface Around {
-  readonly exchange: Exchange;
-  readonly route: RoutePlan;
-  readonly version: VersionPlan;
-  readonly identity: Identity | undefined;
-}
-
-/** What expressions of a route read; read only where one asks for it. */
-export const scopeOf = ({ exchange, route, version, identity }: Around): Scope => ({
-  request: requestOf(exchange),
-  identity: identityOf(identity),
-  route: { name: route.name, version: version.name },
-});
-
-/** Who asks, without what the gateway knows of the key. */
-export const identityOf = (identity: Identity | undefined): Scope | undefined =>
-  identity && {
-    kind: identity.kind,
-    id: identity.id,
-    tenant: identity.tenant,
-    scopes: identity.scopes,
-    claims: identity.claims,
-  };
-
-const requestOf = ({ method, path, params, url, headers }: Exchange): Scope => ({
-  method,
-  path,
-  params,
-  get query() {
-    return queryOf(url);
-  },
-  get headers() {
-    return headersOf(headers);
-  },
-});
 
 /** Synchronous where only the path is another. */
 export function editedRequest(
@@ -77,7 +38,7 @@ async function edited(edits: RequestEdits, around: Around, path: string, query: 
     if (!given.ok) return given;
     const value = await edits.body.evaluate({
       ...scope,
-      request: { ...(scope['request'] as object), body: given.value },
+      request: { ...scope.request, body: given.value },
     });
     body = textOf(value, headers);
     headers?.delete('content-length');
@@ -126,8 +87,7 @@ export async function editedResponse(edits: ResponseEdits, around: Around, reply
   if (reply.webSocket) return reply;
   const headers = new Headers(reply.headers);
   const { status } = reply;
-  const scope = scopeOf(around);
-  scope['response'] = { status, headers: Object.fromEntries(headers) };
+  const scope = { ...scopeOf(around), response: { status, headers: Object.fromEntries(headers) } };
   let body: BodyInit | null = reply.body;
   if (edits.body !== undefined && body !== null) {
     const bytes = await readBytes(reply, LIMITS.responseBodyBytes);
@@ -136,7 +96,7 @@ export async function editedResponse(edits: ResponseEdits, around: Around, reply
     const value = await edits.body.evaluate({
       ...scope,
       response: {
-        ...(scope['response'] as object),
+        ...scope.response,
         body: given.ok ? given.value : new TextDecoder().decode(bytes.value),
       },
     });

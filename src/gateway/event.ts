@@ -3,6 +3,7 @@
 import type { TriggerEvent } from '../core/engine/state.ts';
 import { Bare } from '../core/json.ts';
 import { HOPS_HEADER, hopsOf } from '../core/policy/hops.ts';
+import { pathStart } from '../core/url.ts';
 
 /**
  * Credentials never reach a chain: they would end in journals and records. By their names, since everybody has
@@ -37,16 +38,15 @@ export function httpEvent(
 
 /** The part of a URL between the origin and the query, as received. */
 export function pathOf(url: string): string {
-  const start = url.indexOf('/', url.indexOf('//') + 2);
+  const start = pathStart(url);
   const query = url.indexOf('?', start);
   return url.slice(start, query === -1 ? url.length : query);
 }
 
 /** The host of a URL, with its port where it has one; the header `Host` says the same. */
 export function authorityOf(url: string): string {
-  const start = url.indexOf('//') + 2;
-  const end = url.indexOf('/', start);
-  return url.slice(start, end === -1 ? url.length : end);
+  const end = pathStart(url);
+  return url.slice(url.indexOf('//') + 2, end === -1 ? url.length : end);
 }
 
 /** The host of a URL, without its port. */

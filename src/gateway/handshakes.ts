@@ -6,6 +6,7 @@
  */
 
 import { fail, fault, ok, problemResponse, type Result } from '../core/errors.ts';
+import { pathStart } from '../core/url.ts';
 import type { HandshakeReply } from '../core/webhook/index.ts';
 import type { Env } from '../env.ts';
 import { reloadConfiguration, vaultOf } from '../runtime/configuration.ts';
@@ -15,15 +16,11 @@ import { sourceContext } from '../vault/vault.ts';
 /** The address as the vendor was given it, which some of them sign. */
 export function publicUrl(url: string, { TIDEGATE_URL: base }: Env): string {
   if (base === undefined || base === '') return url;
-  const start = url.indexOf('/', url.indexOf('//') + 2);
-  return base.replace(/\/+$/, '') + url.slice(start);
+  return base.replace(/\/+$/, '') + url.slice(pathStart(url));
 }
 
-export function methodRefused(path: string, methods: readonly string[]): Response {
-  const refused = problemResponse(fault('request.method', `${path} takes ${methods.join(', ')}.`));
-  refused.headers.set('allow', methods.join(', '));
-  return refused;
-}
+export const methodRefused = (path: string, allow: readonly string[]): Response =>
+  problemResponse(fault('request.method', `${path} takes ${allow.join(', ')}.`, { allow }));
 
 export const replyResponse = ({ status, headers, body }: HandshakeReply): Response =>
   new Response(body, { status, headers: { ...headers } });

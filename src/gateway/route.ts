@@ -1,9 +1,10 @@
 /** HTTP → route: choose the version, edit the request, pass it on, edit the reply. Bodies pass as streams. */
 
 import { credentialHeaders } from './auth/index.ts';
-import { editedRequest, editedResponse, scopeOf, type Around } from './edits.ts';
+import { editedRequest, editedResponse } from './edits.ts';
 import type { Exchange, Identity } from './exchange.ts';
 import { forward, type Outgoing } from './proxy/forward.ts';
+import { scopeOf, type Around } from './scope.ts';
 import type { RouteTarget } from './tables.ts';
 import { fail, fault, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { isPlainPath } from '../core/route/path.ts';

@@ -35,12 +35,3 @@ export class Failures {
     return undefined;
   }
 }
-
-/** What one subscriber has: an IPv4 address, or the first 64 bits of an IPv6 address (RFC 6177). */
-export function networkOf(address: string): string {
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.split('::');
-  const groups = head.split(':');
-  if (tail !== undefined) groups.push(...Array<string>(Math.max(0, 4 - groups.length)).fill('0'));
-  return groups.slice(0, 4).join(':');
-}

@@ -5,6 +5,7 @@
  * than `LIMITS.responseBodyBytes`, also where it was compressed; nothing is thrown.
  */
 
+import { readChunks } from '../../core/bytes.ts';
 import { fail, faultOf, FaultError, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { hostOf, plainOrigin } from '../../core/url.ts';
@@ -143,40 +144,13 @@ async function read(response: Response, { method, url, readAs }: HttpRequest): P
   if (declared !== null && headers.get('content-encoding') === null) {
     return reply(as === 'text' ? await response.text() : new Uint8Array(await response.arrayBuffer()));
   }
-  if (response.body === null) return reply(as === 'text' ? '' : new Uint8Array(0));
-  const bytes = await readStream(response.body);
+  const bytes = await readChunks(response.body, LIMITS.responseBodyBytes);
   if (bytes === undefined) return tooLarge(url);
   return reply(as === 'text' ? new TextDecoder().decode(bytes) : bytes);
 }
 
 const tooLarge = (url: string): Result<never> =>
   fail('upstream.too-large', `The reply of ${hostOf(url)} is larger than ${LIMITS.responseBodyBytes} bytes.`);
-
-/** Undefined as soon as the limit is passed. */
-async function readStream(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
-  const reader = stream.getReader();
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    size += value.byteLength;
-    if (size > LIMITS.responseBodyBytes) {
-      await reader.cancel();
-      return undefined;
-    }
-    parts.push(value);
-  }
-  const [first] = parts;
-  if (first !== undefined && parts.length === 1) return first;
-  const whole = new Uint8Array(size);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.byteLength;
-  }
-  return whole;
-}
 
 /** Whatever `fetch` or the reading of a body threw. */
 function trafficFault(thrown: unknown, { url, signal }: HttpRequest): Result<never> {

@@ -8,6 +8,7 @@
 import type { Check } from './attempt.ts';
 import { allowed, confirmed, identityOf } from './keys.ts';
 import { keyById, verifiersOf } from './signing-keys.ts';
+import { joinChunks, readChunks } from '../../core/bytes.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import {
@@ -62,7 +63,7 @@ async function verify(
   if (!keys.ok) return keys;
   const body = claim.signsBody ? await bodyOf(request) : undefined;
   if (body?.ok === false) return body;
-  const signed = body === undefined ? utf8(claim.base) : joined(utf8(claim.base), body.value);
+  const signed = body === undefined ? utf8(claim.base) : joinChunks([utf8(claim.base), body.value]);
   const name = algorithm === 'ed25519' ? 'Ed25519' : 'HMAC';
   const right = await Promise.all(keys.value.map((key) => crypto.subtle.verify(name, key, signature, signed)));
   if (!right.includes(true)) return refuse;
@@ -87,24 +88,7 @@ async function checkDigest(header: string, request: Request): Promise<Result<voi
 
 /** A copy: the target reads the body too. */
 async function bodyOf(request: Request): Promise<Result<Bytes>> {
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  for await (const chunk of request.clone().body ?? []) {
-    total += chunk.byteLength;
-    if (total > LIMITS.requestBodyBytes) {
-      return fail('request.too-large', `A signed body has at most ${LIMITS.requestBodyBytes} bytes.`);
-    }
-    chunks.push(chunk);
-  }
-  return ok(joined(...chunks));
-}
-
-function joined(...parts: readonly Uint8Array[]): Bytes {
-  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.byteLength;
-  }
-  return bytes;
+  const body = await readChunks(request.clone().body, LIMITS.requestBodyBytes);
+  const message = `A signed body has at most ${LIMITS.requestBodyBytes} bytes.`;
+  return body === undefined ? fail('request.too-large', message) : ok(body);
 }

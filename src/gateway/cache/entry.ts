@@ -1,6 +1,7 @@
 /** A stored response, and the answers that are made of it. */
 
 import type { Exchange } from '../exchange.ts';
+import { NULL_BODY_STATUSES } from '../response.ts';
 import { fault, problemResponse } from '../../core/errors.ts';
 import { ageOf, type Freshness } from '../../core/http-cache/freshness.ts';
 import type { Fields } from '../../core/http-cache/storing.ts';
@@ -29,8 +30,6 @@ export const headersOf = (fields: Fields): Headers => new Headers(fields.map(([n
 export function tell(headers: Headers, status: string): void {
   headers.append('cache-status', `Tidegate; ${status}`);
 }
-
-const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 /** The answer of a stored response: whole, a part, its head, or that the caller has it already. */
 export function answerOf(entry: Entry, { method, headers: request }: Exchange, now: number, status: string): Response {

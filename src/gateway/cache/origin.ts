@@ -5,6 +5,8 @@ import { answerOf, headersOf, notStored, tell, type Entry } from './entry.ts';
 import type { Flight } from './flights.ts';
 import { scopesOf } from './purges.ts';
 import { keep } from './store.ts';
+import { edited } from '../response.ts';
+import { readChunks } from '../../core/bytes.ts';
 import { faultOf } from '../../core/errors.ts';
 import { parseDirectives } from '../../core/http-cache/directives.ts';
 import { standsIn, type Times } from '../../core/http-cache/freshness.ts';
@@ -20,7 +22,6 @@ import {
 } from '../../core/http-cache/storing.ts';
 import { speaksOf, updatedFields, validating, withoutConditions } from '../../core/http-cache/validation.ts';
 import { LIMITS } from '../../core/limits.ts';
-import type { Bytes } from '../../vault/bytes.ts';
 
 /** By key, until when requests for what could not be stored are not made to wait for each other. */
 const passes = new Map<string, number>();
@@ -33,13 +34,11 @@ function notePass(key: string): void {
 }
 
 /** The response as it is, but for what the cache says of it. */
-export function told(response: Response, status: string): Response {
-  if (response.webSocket) return response;
-  const answer = new Response(response.body, response);
-  answer.headers.delete('cache-tag');
-  tell(answer.headers, status);
-  return answer;
-}
+export const told = (response: Response, status: string): Response =>
+  edited(response, (headers) => {
+    headers.delete('cache-tag');
+    tell(headers, status);
+  });
 
 /** Settles the flight, in the end also where this rejects. */
 export async function askOrigin(asking: Asking, wish: Wish, flight: Flight<Shared>): Promise<Response> {
@@ -155,35 +154,19 @@ async function collected(
   expectedBytes: number,
   flight: Flight<Shared>,
 ): Promise<void> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
   try {
-    for await (const part of stream) {
-      size += part.byteLength;
-      if (size > asking.plan.maxBytes) {
-        notePass(asking.key);
-        flight.settle({ kind: 'alone' });
-        // Leaving the loop gives up this branch; the caller's goes on.
-        return;
-      }
-      parts.push(part);
+    const body = await readChunks(stream, asking.plan.maxBytes);
+    if (body === undefined) {
+      // This branch is given up; the caller's goes on.
+      notePass(asking.key);
+      return flight.settle({ kind: 'alone' });
     }
     // Section 3.3: a body that broke off is not the response.
-    if (!Number.isNaN(expectedBytes) && size !== expectedBytes) throw new Error('the body broke off');
-    store(asking, { ...made, body: joined(parts, size) }, flight);
+    if (!Number.isNaN(expectedBytes) && body.byteLength !== expectedBytes) throw new Error('the body broke off');
+    store(asking, { ...made, body }, flight);
   } catch {
     flight.settle({ kind: 'lost' });
   }
-}
-
-function joined(parts: readonly Uint8Array[], size: number): Bytes {
-  const whole = new Uint8Array(size);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.byteLength;
-  }
-  return whole;
 }
 
 /** Who asks next must find it: in memory, or where it is too large for that in the Cache API. */

@@ -18,6 +18,7 @@ import { NO_DIRECTIVES, parseDirectives, type Directives } from '../../core/http
 import { keyOf, partitionOf } from '../../core/http-cache/key.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { CachePlan } from '../../core/route/cache.ts';
+import { pathStart } from '../../core/url.ts';
 
 /** Synchronous where memory has a response that is fresh. */
 export function throughCache(
@@ -27,7 +28,7 @@ export function throughCache(
   origin: Origin,
 ): Response | Promise<Response> {
   const { method, headers, url, path, target, version } = exchange;
-  const start = url.indexOf('/', url.indexOf('//') + 2);
+  const start = pathStart(url);
   const site = start === -1 ? url : url.slice(0, start);
   const address = site + path;
   if (method !== 'GET' && method !== 'HEAD') return changing(exchange, site, address, origin);

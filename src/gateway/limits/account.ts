@@ -1,14 +1,14 @@
 /** Whom a request is counted for, and how much it counts. */
 
-import { addressOf } from './address.ts';
-import { headersOf, queryOf } from '../event.ts';
 import type { Exchange, Identity } from '../exchange.ts';
+import { identityOf, requestOf } from '../scope.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
 import { FaultError, fault, faultOf } from '../../core/errors.ts';
 import type { Scope, Template } from '../../core/expression/types.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { PermitRule, QuotaRule, WindowRule } from '../../core/policy/limiter.ts';
 import type { LimitPlan } from '../../core/route/limits.ts';
+import { addressOf } from '../../runtime/address.ts';
 
 type AnyPlan = LimitPlan<WindowRule | QuotaRule | PermitRule>;
 
@@ -69,19 +69,8 @@ export async function costOf(plan: AnyPlan, exchange: Exchange, identity: Identi
   throw new FaultError(fault('limit.exceeded', message, { retryable: false, data: { policy: name } }));
 }
 
-/** Query and headers are read when the expression asks for them. */
-function scopeOf({ method, path, params, url, headers }: Exchange, identity: Identity | undefined): Scope {
-  const request = {
-    method,
-    path,
-    params,
-    get query() {
-      return queryOf(url);
-    },
-    get headers() {
-      return headersOf(headers);
-    },
-  };
-  const { kind, id, tenant, scopes, claims } = identity ?? {};
-  return { request, identity: { kind, id, tenant, scopes, claims } };
-}
+/** A caller who is nobody has an identity without fields. */
+const scopeOf = (exchange: Exchange, identity: Identity | undefined): Scope => ({
+  request: requestOf(exchange),
+  identity: identityOf(identity) ?? {},
+});

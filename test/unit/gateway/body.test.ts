@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseJson, readBody, readBytes } from '../../../src/gateway/body.ts';
+import { readBody, readBytes } from '../../../src/gateway/body.ts';
+import { parseJson } from '../../../src/core/data/exact-json.ts';
 import type { Result } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 

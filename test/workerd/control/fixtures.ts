@@ -13,6 +13,7 @@ import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
 import { judgeCanary } from '../../../src/core/policy/canary.ts';
 import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
+import type { Trust } from '../../../src/runtime/address.ts';
 import { outboundOf } from '../../../src/runtime/outbound/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { endpointSettings } from '../../../src/core/outbound/settings.ts';
@@ -116,7 +117,7 @@ async function storedCanary(chain: string): ReturnType<ControlPorts['canaryStatu
   return ok({ canary, judgement: judgeCanary(canary, await countOutcomes(db, canary, NOW)) });
 }
 
-export function testControl(overrides: Partial<ControlPorts> = {}): TestControl {
+export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Trust = {}): TestControl {
   let changes = 0;
   const ports: ControlPorts = {
     db,
@@ -159,7 +160,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
   const app = createControl(() => ports);
 
   async function send(request: Request): Promise<Called> {
-    const response = await app.fetch(request, {}, createExecutionContext());
+    const response = await app.fetch(request, bindings, createExecutionContext());
     const text = await response.text();
     const body = text === '' ? undefined : JSON.parse(text);
     if (response.ok) expectDocumented(request, response.status, body);

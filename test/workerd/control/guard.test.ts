@@ -24,15 +24,17 @@ const addressOf = (path: string): string => ORIGIN + path.replace('{name}', 'ord
 let callers = 0;
 
 /** As a working call would look, so that only the credential can be the reason to refuse; each from an address of its own. */
-const attempt = (method: string, url: string, headers: Record<string, string>) =>
-  control.send(
+const attempt = (method: string, url: string, headers: Record<string, string>) => {
+  const address = `10.0.${++callers >> 8}.${callers & 255}`;
+  return control.send(
     new Request(url, {
       method,
-      headers: { 'content-type': 'application/json', 'cf-connecting-ip': `192.0.2.${++callers}`, ...headers },
+      headers: { 'content-type': 'application/json', 'cf-connecting-ip': address, ...headers },
       cf: { colo: 'TST' } as CfProperties,
       ...(method === 'PUT' || method === 'POST' ? { body: '{}' } : {}),
     }),
   );
+};
 
 const routes = guarded.map((item) => [item.method, item.path] as const);
 
@@ -115,6 +117,21 @@ test('wrong keys from one address are limited, from all addresses together where
   }
   expect(statuses).toEqual([...Array<number>(LIMITS.wrongKeysBurst).fill(401), 429]);
   expect(await send(ADMIN_KEY, {})).toBe(200);
+});
+
+test.each([
+  ["a proxy of one's own says", 401, { TIDEGATE_TRUSTED_PROXIES: '1' }, 'x-forwarded-for'],
+  ['Cloudflare says', 401, {}, 'cf-connecting-ip'],
+  ['only a caller of one machine says', 429, { TIDEGATE_LOCAL: '1' }, 'cf-connecting-ip'],
+])('where %s that it comes from another address, one wrong key more is %i', async (_who, status, bindings, header) => {
+  const limited = testControl({}, bindings);
+  let last: number | undefined;
+  for (let count = 0; count <= LIMITS.wrongKeysBurst; count++) {
+    const headers = { authorization: 'Bearer wrong', [header]: `192.0.2.${count}` };
+    const request = new Request(`${ORIGIN}/_/api/v1/chains`, { headers, cf: { colo: 'TST' } as CfProperties });
+    ({ status: last } = await limited.send(request));
+  }
+  expect(last).toBe(status);
 });
 
 test.each([undefined, ''])('with the admin key %j the API is closed, to an empty credential too', async (adminKey) => {

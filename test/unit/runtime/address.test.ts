@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { addressOf, networkOf, UNKNOWN_ADDRESS } from '../../../src/gateway/limits/address.ts';
+import { addressOf, networkOf, UNKNOWN_ADDRESS } from '../../../src/runtime/address.ts';
 
-const by = (headers: Record<string, string>, proxies?: string, cf?: unknown) =>
+const by = (headers: Record<string, string>, proxies?: string, cf?: Request['cf'], local = '') =>
   addressOf({
     headers: new Headers(headers),
-    request: { cf } as never,
-    env: (proxies === undefined ? {} : { TIDEGATE_TRUSTED_PROXIES: proxies }) as never,
+    request: { ...(cf && { cf }) },
+    env: { TIDEGATE_LOCAL: local, ...(proxies !== undefined && { TIDEGATE_TRUSTED_PROXIES: proxies }) },
   });
 const platform = { colo: 'FRA' };
 
@@ -20,6 +20,10 @@ describe('the address of a caller', () => {
       expect(by({ [name]: '203.0.113.9' })).toBe(UNKNOWN_ADDRESS);
     },
   );
+
+  it('is not what a caller writes on one machine, where it can write request.cf as well', () => {
+    expect(by({ 'cf-connecting-ip': '203.0.113.9' }, undefined, platform, '1')).toBe(UNKNOWN_ADDRESS);
+  });
 
   it('is never in X-Forwarded-For where no proxy is trusted', () => {
     const headers = { 'cf-connecting-ip': '203.0.113.9', 'x-forwarded-for': '198.51.100.1' };
@@ -40,6 +44,7 @@ describe('the network that counts as one', () => {
   it.each([
     ['203.0.113.9', '203.0.113.9'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::6', '2001:db8:1:2::/64'],
     ['2001:DB8:0001:0002::', '2001:db8:1:2::/64'],
     ['2001:db8::1', '2001:db8:0:0::/64'],
     ['::1', '0:0:0:0::/64'],

@@ -3,24 +3,33 @@
  *
  * Guarantee: no header that a caller can write decides. `CF-Connecting-IP` counts only where the platform,
  * which overwrites it, has received the request; `X-Forwarded-For` only as far as the owner's own proxies
- * wrote it.
+ * wrote it. On one machine `request.cf` proves nothing: the runtime there takes it from a header of the caller.
  * Accepted weakness: on a machine of one's own without such a proxy the address is unknown, and all callers
  * count as one.
  */
 
-import type { Exchange } from '../exchange.ts';
+import type { Env } from '../env.ts';
+
+/** What says whom to believe. */
+export type Trust = Pick<Env, 'TIDEGATE_LOCAL' | 'TIDEGATE_TRUSTED_PROXIES'>;
+
+interface Received {
+  readonly request: Pick<Request, 'cf'>;
+  readonly headers: Headers;
+  readonly env: Trust;
+}
 
 export const UNKNOWN_ADDRESS = 'unknown';
 
-export function addressOf({ request, headers, env }: Pick<Exchange, 'request' | 'headers' | 'env'>): string {
+export function addressOf({ request, headers, env }: Received): string {
   const proxies = Number(env.TIDEGATE_TRUSTED_PROXIES ?? 0);
   if (proxies > 0) {
     const written = (headers.get('x-forwarded-for') ?? '').split(',');
     return networkOf(written.at(-proxies) ?? '') ?? UNKNOWN_ADDRESS;
   }
-  // The platform tells the data centre of each request; no other runtime does.
-  if (typeof request.cf?.['colo'] !== 'string') return UNKNOWN_ADDRESS;
-  return networkOf(headers.get('cf-connecting-ip') ?? '') ?? UNKNOWN_ADDRESS;
+  // The platform tells the data centre of each request.
+  const isByPlatform = (env.TIDEGATE_LOCAL ?? '') === '' && typeof request.cf?.['colo'] === 'string';
+  return (isByPlatform ? networkOf(headers.get('cf-connecting-ip') ?? '') : undefined) ?? UNKNOWN_ADDRESS;
 }
 
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
