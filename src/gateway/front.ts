@@ -12,10 +12,11 @@ import type { Exchange, Identity } from './exchange.ts';
 import { withIdempotency, type Work } from './idempotency/stage.ts';
 import { admit, type Admission } from './limits/admit.ts';
 import { releaseAtEnd } from './limits/release.ts';
+import { edited } from './response.ts';
 import { answerRoute, versionOf } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
-import { fail, fault, faultOf, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { fail, fault, faultOf, problemResponse, type Result } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -46,7 +47,7 @@ export async function handleRequest(incoming: Incoming, env: Env, ctx: Execution
       const checked = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
       if (checked !== configuration) found = find(checked, headers, method, url, path);
     }
-    if (!found.ok) return refusal(found.fault);
+    if (!found.ok) return problemResponse(found.fault);
     const { match } = found.value;
     const exchange: Exchange = {
       request,
@@ -79,13 +80,7 @@ function find(configuration: Configuration, headers: Headers, method: string, ur
   if (lookup.kind === 'method' && asked !== method) lookup = targets.find(method, path, host);
   if (lookup.kind === 'found') return { ok: true, value: { match: lookup.match, configuration } };
   if (lookup.kind === 'missing') return fail('request.not-found', `Nothing answers ${path}.`);
-  return fail('request.method', `${path} takes ${lookup.allowed.join(', ')}.`, { data: lookup.allowed });
-}
-
-function refusal(reason: Fault): Response {
-  const response = problemResponse(reason);
-  if (Array.isArray(reason.data)) response.headers.set('allow', reason.data.join(', '));
-  return response;
+  return fail('request.method', `${path} takes ${lookup.allowed.join(', ')}.`, { allow: lookup.allowed });
 }
 
 function answer(exchange: Exchange, match: Match<Target>): Response | Promise<Response> {
@@ -195,7 +190,8 @@ function targetOf(
   }
   // What a preflight matched is the method that it asks for.
   if (exchange.method === 'OPTIONS') {
-    return refusal(fault('request.method', `${exchange.path} takes ${target.trigger.method}.`));
+    const { method } = target.trigger;
+    return problemResponse(fault('request.method', `${exchange.path} takes ${method}.`, { allow: [method] }));
   }
   const version = versionFor(target.chain, undefined);
   exchange.version = String(version.version);
@@ -207,9 +203,9 @@ const within = (exchange: Exchange, request: Request): Exchange =>
     ? exchange
     : { ...exchange, request, url: request.url, headers: request.headers, method: request.method };
 
-function withHeaders(response: Response, headers: readonly (readonly [string, string])[]): Response {
-  if (headers.length === 0 || response.webSocket) return response;
-  const made = new Response(response.body, response);
-  for (const [name, value] of headers) made.headers.set(name, value);
-  return made;
-}
+const withHeaders = (response: Response, given: readonly (readonly [string, string])[]): Response =>
+  given.length === 0
+    ? response
+    : edited(response, (headers) => {
+        for (const [name, value] of given) headers.set(name, value);
+      });

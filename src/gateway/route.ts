@@ -4,11 +4,13 @@ import { credentialHeaders } from './auth/index.ts';
 import { editedRequest, editedResponse } from './edits.ts';
 import type { Exchange, Identity } from './exchange.ts';
 import { forward, type Outgoing } from './proxy/forward.ts';
+import { edited } from './response.ts';
 import { scopeOf, type Around } from './scope.ts';
 import type { RouteTarget } from './tables.ts';
 import { fail, fault, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
 import { isPlainPath } from '../core/route/path.ts';
 import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
+import { pathStart } from '../core/url.ts';
 
 /** @param values of the parameters of the path, as received */
 export async function answerRoute(
@@ -19,7 +21,7 @@ export async function answerRoute(
   identity: Identity | undefined,
 ): Promise<Response> {
   const refused = refusalOf(given, route, version);
-  if (refused !== undefined) return noticed(version, refused);
+  if (refused !== undefined) return told(refused, version, undefined);
   const pool = given.configuration.upstreams.get(version.upstream);
   if (pool === undefined) {
     return problemResponse(fault('upstream.not-found', `There is no upstream named ${version.upstream}.`));
@@ -36,9 +38,8 @@ export async function answerRoute(
   const options = { headersTimeoutMilliseconds, compress, credentials, identity, scope };
   const reply = await forward(pool, exchange, outgoing.value, options);
   if (isOver()) return problemResponse(tooLarge(route.bodyLimitBytes));
-  const answer = noticed(version, response === undefined ? reply : await editedResponse(response, around, reply));
-  // What is behind one address depends on the header.
-  return 'by' in choice && choice.by === 'header' ? varying(answer, choice.name) : answer;
+  const answer = response === undefined ? reply : await editedResponse(response, around, reply);
+  return told(answer, version, 'by' in choice && choice.by === 'header' ? choice.name : undefined);
 }
 
 const tooLarge = (limitBytes: number | undefined): Fault =>
@@ -67,8 +68,7 @@ function withBodyLimit(
 
 /** The path and query of the request, as they are. */
 function plain({ url }: Exchange): Result<Outgoing> {
-  const path = url.slice(url.indexOf('/', url.indexOf('//') + 2));
-  return ok({ path, headers: undefined, body: undefined });
+  return ok({ path: url.slice(pathStart(url)) });
 }
 
 function refusalOf({ path, headers, receivedAt }: Exchange, route: RoutePlan, version: VersionPlan) {
@@ -97,17 +97,14 @@ export function versionOf({ version: choice }: RouteTarget, { headers, url }: Ex
   return fail('version.unknown', `Name a version in ${where}: ${[...versions.keys()].join(', ')}.`);
 }
 
-/** RFC 9745 and RFC 8594: what callers of a version that will end are told. */
-function noticed({ notices }: VersionPlan, response: Response): Response {
-  if (notices.length === 0 || response.webSocket) return response;
-  const told = new Response(response.body, response);
-  for (const [name, value] of notices) told.headers.append(name, value);
-  return told;
-}
-
-function varying(response: Response, name: string): Response {
-  if (response.webSocket) return response;
-  const told = new Response(response.body, response);
-  told.headers.append('vary', name);
-  return told;
+/**
+ * What callers of a version that will end are told (RFC 9745 and RFC 8594).
+ * @param by the header that chooses the version, so that caches keep the versions apart
+ */
+function told(response: Response, { notices }: VersionPlan, by: string | undefined): Response {
+  if (notices.length === 0 && by === undefined) return response;
+  return edited(response, (headers) => {
+    for (const [name, value] of notices) headers.append(name, value);
+    if (by !== undefined) headers.append('vary', by);
+  });
 }

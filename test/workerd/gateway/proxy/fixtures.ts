@@ -2,7 +2,7 @@
 
 /// <reference types="@cloudflare/vitest-plugin/types" />
 
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { createExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, inject } from 'vitest';
 import { compilePool, type PoolPlan } from '../../../../src/core/route/upstream.ts';
@@ -88,7 +88,6 @@ export async function send(pool: PoolPlan, path = '/', sent: Sent = {}): Promise
     configuration: await currentConfiguration(env),
   };
   const response = await forward(pool, exchange, { path, ...sent.outgoing }, sent.options);
-  await waitOnExecutionContext(ctx);
   return response;
 }
 
