@@ -26,7 +26,7 @@ export async function handleApproval(request: Request, env: Env, path: string): 
     if (!what.ok) return page(401, 'This link is not valid', 'It may have been cut off when it was copied.');
     if (request.method === 'GET' || request.method === 'HEAD') return await ask(env, what.value);
     if (request.method === 'POST') return await answer(request, env, what.value);
-    return problemResponse(fault('request.method', 'An approval takes GET and POST.'));
+    return problemResponse(fault('request.method', 'An approval takes GET and POST.', { allow: ['GET', 'POST'] }));
   } catch (thrown) {
     console.error('approval failed', thrown);
     return problemResponse(faultOf(thrown));

@@ -21,10 +21,10 @@ export function editedRequest(
   const start = url.indexOf('?');
   const query = start === -1 ? '' : url.slice(start);
   const isPath = edits.query === undefined && edits.headers === undefined && edits.body === undefined;
-  return isPath ? ok({ path: path + query }) : edited(edits, around, path, query);
+  return isPath ? ok({ path: path + query }) : editedWhole(edits, around, path, query);
 }
 
-async function edited(edits: RequestEdits, around: Around, path: string, query: string): Promise<Result<Outgoing>> {
+async function editedWhole(edits: RequestEdits, around: Around, path: string, query: string): Promise<Result<Outgoing>> {
   const { exchange, route } = around;
   const { request } = exchange;
   const scope = scopeOf(around);

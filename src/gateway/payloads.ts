@@ -19,7 +19,7 @@ const HEADERS = {
 
 export async function handlePayload(request: Request, env: Env, path: string): Promise<Response> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return problemResponse(fault('request.method', 'A payload takes GET.'));
+    return problemResponse(fault('request.method', 'A payload takes GET.', { allow: ['GET'] }));
   }
   try {
     const payload = await payloadOf(env, path.slice('/_/payloads/'.length));

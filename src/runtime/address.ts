@@ -21,15 +21,16 @@ interface Received {
 
 export const UNKNOWN_ADDRESS = 'unknown';
 
-export function addressOf({ request, headers, env }: Received): string {
+/** For counting. */
+export const addressOf = (received: Received): string => networkOf(clientAddress(received) ?? '') ?? UNKNOWN_ADDRESS;
+
+/** Where a request comes from, as somebody who is believed wrote it; undefined where nobody did. */
+export function clientAddress({ request, headers, env }: Received): string | undefined {
   const proxies = Number(env.TIDEGATE_TRUSTED_PROXIES ?? 0);
-  if (proxies > 0) {
-    const written = (headers.get('x-forwarded-for') ?? '').split(',');
-    return networkOf(written.at(-proxies) ?? '') ?? UNKNOWN_ADDRESS;
-  }
+  if (proxies > 0) return headers.get('x-forwarded-for')?.split(',').at(-proxies)?.trim();
   // The platform tells the data centre of each request.
   const isByPlatform = (env.TIDEGATE_LOCAL ?? '') === '' && typeof request.cf?.['colo'] === 'string';
-  return (isByPlatform ? networkOf(headers.get('cf-connecting-ip') ?? '') : undefined) ?? UNKNOWN_ADDRESS;
+  return isByPlatform ? (headers.get('cf-connecting-ip') ?? undefined) : undefined;
 }
 
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;

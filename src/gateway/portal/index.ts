@@ -46,7 +46,7 @@ export async function handlePortal(request: Request, env: Env, path: string): Pr
     const document = DOCUMENTS.get(path.slice('/_/docs/'.length));
     if (document === undefined) return refuse(fault('request.not-found', `There is nothing at ${path}.`));
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return refuse(fault('request.method', `${path} takes GET.`));
+      return refuse(fault('request.method', `${path} takes GET.`, { allow: ['GET'] }));
     }
     const configuration = await checkConfiguration(env, LIMITS.configurationAgeMilliseconds);
     const { headers } = request;

@@ -1,5 +1,6 @@
 /** Bodies on their way back: watched by timeouts, or compressed, where a route asks for it. */
 
+import { edited } from '../response.ts';
 import { LIMITS } from '../../core/limits.ts';
 
 export interface BodyTimeouts {
@@ -52,14 +53,14 @@ export function compressed(reply: Response, method: string, acceptEncoding: stri
   if (headers.has('content-encoding') || !TEXTS.test(headers.get('content-type') ?? '')) return reply;
   if (/\bno-transform\b/i.test(headers.get('cache-control') ?? '')) return reply;
   const accepts = acceptEncoding !== null && GZIP.test(acceptEncoding);
-  const told = new Response(reply.body, reply);
-  // Also of the reply that is not packed: a cache must not give it to those who could have had the other.
-  told.headers.append('vary', 'accept-encoding');
-  if (!accepts) return told;
-  told.headers.set('content-encoding', 'gzip');
-  told.headers.delete('content-length');
-  told.headers.delete('accept-ranges');
-  const tag = told.headers.get('etag');
-  if (tag?.startsWith('"') === true) told.headers.set('etag', `W/${tag}`);
-  return told;
+  return edited(reply, (told) => {
+    // Also of the reply that is not packed: a cache must not give it to those who could have had the other.
+    told.append('vary', 'accept-encoding');
+    if (!accepts) return;
+    told.set('content-encoding', 'gzip');
+    told.delete('content-length');
+    told.delete('accept-ranges');
+    const tag = told.get('etag');
+    if (tag?.startsWith('"') === true) told.set('etag', `W/${tag}`);
+  });
 }

@@ -12,6 +12,7 @@ import { authorityOf } from '../event.ts';
 import { randomId } from '../random-id.ts';
 import type { Exchange } from '../exchange.ts';
 import { traceOf, traceparentOf, type Trace } from '../../core/proxy/trace.ts';
+import { clientAddress } from '../../runtime/address.ts';
 
 /**
  * Of the fields of one connection (RFC 9110, section 7.6.1), those that the runtime does not drop by itself. It
@@ -60,7 +61,9 @@ function setForwarded(headers: Headers, exchange: Exchange, mode: 'replace' | 'a
   const scheme = exchange.url.startsWith('https:') ? 'https' : 'http';
   const host = authorityOf(exchange.url);
   if (mode === 'append') {
-    if (address !== undefined) headers.append('x-forwarded-for', address);
+    // A proxy of the owner has written it already.
+    const isWritten = Number(exchange.env.TIDEGATE_TRUSTED_PROXIES ?? 0) > 0;
+    if (address !== undefined && !isWritten) headers.append('x-forwarded-for', address);
     if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', scheme);
     if (!headers.has('x-forwarded-host')) headers.set('x-forwarded-host', host);
     return;
@@ -74,7 +77,3 @@ function setForwarded(headers: Headers, exchange: Exchange, mode: 'replace' | 'a
   headers.set('x-forwarded-proto', scheme);
   headers.set('x-forwarded-host', host);
 }
-
-/** Where the request comes from; undefined on a machine of one's own, where the runtime does not tell. */
-export const clientAddress = ({ env, headers }: Exchange): string | undefined =>
-  env.EGRESS === undefined ? (headers.get('cf-connecting-ip') ?? undefined) : undefined;

@@ -1,6 +1,5 @@
 /** What this isolate has learned of a pool, and its choice of a target. */
 
-import { clientAddress } from './headers.ts';
 import type { Exchange, Identity } from '../exchange.ts';
 import { chooseByKey, chooseOfTwo, chooseWeighted } from '../../core/proxy/choice.ts';
 import { createTargetRecord, isEjected, recordCall, type TargetRecord } from '../../core/proxy/ejection.ts';
@@ -8,6 +7,7 @@ import { addLatency, createLatency, latencyAt, type Latency } from '../../core/p
 import { createBudget, type BudgetPolicy, type RetryBudget } from '../../core/proxy/retries.ts';
 import { createBreaker, type Breaker } from '../../core/policy/breaker.ts';
 import type { PoolPlan } from '../../core/route/upstream.ts';
+import { clientAddress } from '../../runtime/address.ts';
 import { LIMITS } from '../../core/limits.ts';
 
 export interface Pool {

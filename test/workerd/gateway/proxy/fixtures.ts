@@ -61,6 +61,8 @@ export interface Sent {
   readonly method?: string;
   readonly headers?: HeadersInit;
   readonly body?: BodyInit;
+  /** What the platform tells of the request. */
+  readonly cf?: { readonly colo: string };
   readonly outgoing?: Partial<Outgoing>;
   readonly options?: ForwardOptions;
   /** Instead of the test's own. */
@@ -69,8 +71,13 @@ export interface Sent {
 
 /** One request through the pool; the reply is still coming. */
 export async function send(pool: PoolPlan, path = '/', sent: Sent = {}): Promise<Response> {
-  const { method = 'GET', headers = {}, body } = sent;
-  const request = new Request(`https://gateway.test${path}`, { method, headers, ...(body !== undefined && { body }) });
+  const { method = 'GET', headers = {}, body, cf } = sent;
+  const request = new Request(`https://gateway.test${path}`, {
+    method,
+    headers,
+    ...(body !== undefined && { body }),
+    ...(cf !== undefined && { cf }),
+  });
   const ctx = createExecutionContext();
   const exchange: Exchange = {
     request,

@@ -239,7 +239,7 @@ describe('a target', () => {
 
 describe('a sticky pool', () => {
   it.each([
-    ['ip', { headers: { 'cf-connecting-ip': '192.0.2.7' } }],
+    ['ip', { headers: { 'cf-connecting-ip': '192.0.2.7' }, cf: { colo: 'AMS' } }],
     ['header:x-tenant', { headers: { 'X-Tenant': 'acme' } }],
     ['cookie:session', { headers: { cookie: 'other=session; session=abc' } }],
     ['identity', { options: { identity: { kind: 'key', id: 'key:1', tenant: undefined, scopes: [] } } }],

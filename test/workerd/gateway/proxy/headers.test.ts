@@ -51,6 +51,7 @@ describe('what goes to an upstream', () => {
     const claims = { 'x-forwarded-for': '6.6.6.6', 'x-forwarded-proto': 'gopher', 'x-forwarded-host': 'evil.example' };
     const { headers } = await echoed(pool, '/', {
       headers: { ...claims, 'cf-connecting-ip': '192.0.2.7', host: 'gateway.test' },
+      cf: { colo: 'AMS' },
     });
     expect(headers).toMatchObject({
       'x-forwarded-for': '192.0.2.7',
@@ -63,14 +64,27 @@ describe('what goes to an upstream', () => {
   it('says nothing of the caller where nobody knows it, also not what the caller says', async () => {
     const { headers } = await echoed(pool, '/', {
       headers: { 'x-forwarded-for': '6.6.6.6', 'cf-connecting-ip': '6.6.6.6' },
-      env: { EGRESS: { fetch: (to: string, init: RequestInit) => fetch(to, init) } as unknown as Fetcher },
+      cf: { colo: 'AMS' },
+      env: { TIDEGATE_LOCAL: 'true' },
     });
     expect(JSON.stringify(headers)).not.toContain('6.6.6.6');
+  });
+
+  it.each([
+    ['replace', '198.51.100.1'],
+    ['append', '6.6.6.6, 198.51.100.1'],
+  ])('believes the owner’s own proxy, and %ss by it', async (forwarded, said) => {
+    const { headers } = await echoed(upstreams.pool({ forwarded }), '/', {
+      headers: { 'x-forwarded-for': '6.6.6.6, 198.51.100.1', 'cf-connecting-ip': '6.6.6.6' },
+      env: { TIDEGATE_LOCAL: 'true', TIDEGATE_TRUSTED_PROXIES: '1' },
+    });
+    expect(headers['x-forwarded-for']).toBe(said);
   });
 
   it('adds to what a proxy of the owner said, where the owner said so', async () => {
     const { headers } = await echoed(upstreams.pool({ forwarded: 'append' }), '/', {
       headers: { 'x-forwarded-for': '198.51.100.1', 'x-forwarded-proto': 'http', 'cf-connecting-ip': '192.0.2.7' },
+      cf: { colo: 'AMS' },
     });
     expect(headers).toMatchObject({ 'x-forwarded-for': '198.51.100.1, 192.0.2.7', 'x-forwarded-proto': 'http' });
   });
