@@ -1,4 +1,4 @@
-/** How a Postgres is reached: over HTTP (Neon, or a bridge) or over TCP. */
+/** How a Postgres is reached: over HTTP (Neon, or a bridge), over TCP, or through a Hyperdrive of the owner. */
 
 import * as v from 'valibot';
 import { fail, ok, type Result } from '../../core/errors.ts';
@@ -10,8 +10,10 @@ import { originOf, type ActionContext, type ConnectionFacts } from '../kit/types
 const settings = v.strictObject({
   transport: v.optional(
     v.pipe(
-      v.picklist(['http', 'tcp']),
-      v.description('Default: `http` with an `endpoint` and for a database of Neon, otherwise `tcp`.'),
+      v.picklist(['http', 'tcp', 'hyperdrive']),
+      v.description(
+        'Default: `tcp`; `http` with an `endpoint` and for a database of Neon, `hyperdrive` with that setting.',
+      ),
     ),
   ),
   endpoint: v.optional(
@@ -19,6 +21,13 @@ const settings = v.strictObject({
       v.string(),
       v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
       v.description('`http`: the `/sql` address of a bridge. Not needed for a database of Neon.'),
+    ),
+  ),
+  hyperdrive: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[A-Za-z_]\w*$/, 'Must be the name of a binding.'),
+      v.description('The Hyperdrive binding of the Worker, which knows the database and its credentials.'),
     ),
   ),
   tls: v.optional(
@@ -33,9 +42,12 @@ const settings = v.strictObject({
 });
 
 const secrets = v.strictObject({
-  connectionString: v.pipe(
-    v.string(),
-    v.regex(/^postgres(ql)?:\/\/[^\s]+$/, 'Must have the form postgresql://user:password@host/database.'),
+  connectionString: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^postgres(ql)?:\/\/[^\s]+$/, 'Must have the form postgresql://user:password@host/database.'),
+      v.description('Required but for `hyperdrive`.'),
+    ),
   ),
   token: v.optional(v.pipe(v.string(), v.minLength(1), v.description('`http`: the token of the bridge.'))),
 });
@@ -45,8 +57,11 @@ type Settings = v.InferOutput<typeof settings>;
 type Secrets = v.InferOutput<typeof secrets>;
 export type Context = ActionContext<Settings, Secrets>;
 
-function transportOf({ transport, endpoint }: Settings, { connectionString }: Secrets): 'http' | 'tcp' {
+type Transport = NonNullable<Settings['transport']>;
+
+function transportOf({ transport, endpoint, hyperdrive }: Settings, { connectionString = '' }: Secrets): Transport {
   if (transport !== undefined) return transport;
+  if (hyperdrive !== undefined) return 'hyperdrive';
   const address = addressOf(connectionString);
   return endpoint !== undefined || address === undefined || isNeon(address.hostname) ? 'http' : 'tcp';
 }
@@ -55,33 +70,49 @@ export const facts: ConnectionFacts<Settings, Secrets> = {
   required: true,
   ...connection,
   origins(settings, secrets) {
-    if (transportOf(settings, secrets) === 'tcp') return [];
+    if (transportOf(settings, secrets) !== 'http') return [];
     return [settings.endpoint === undefined ? 'https://*.neon.tech' : originOf(settings.endpoint)];
   },
   sockets(settings, secrets) {
-    const address = addressOf(secrets.connectionString);
-    return address === undefined || transportOf(settings, secrets) === 'http' ? [] : [address];
+    const address = addressOf(secrets.connectionString ?? '');
+    return address === undefined || transportOf(settings, secrets) !== 'tcp' ? [] : [address];
   },
 };
 
-export function open({ connection, fetch, connect, signal, now }: Context): Result<PostgresDriver> {
-  const { settings, secrets } = connection;
-  const { connectionString, token } = secrets;
-  const { endpoint, tls } = settings;
-  if (transportOf(settings, secrets) === 'tcp') {
-    if (endpoint !== undefined) return fail('connection.invalid', '`endpoint` is for the transport `http` only.');
-    const address = addressOf(connectionString);
-    if (address === undefined) return { ok: false, fault: MALFORMED };
-    return ok(createTcpDriver({ ...address, tls }, { connect, signal }));
-  }
-  return createHttpDriver(
-    {
-      connectionString,
-      ...(endpoint !== undefined && { endpoint }),
-      ...(token !== undefined && { token }),
-    },
-    { fetch, signal, now },
-  );
+export function open(context: Context): Result<PostgresDriver> {
+  const { settings, secrets } = context.connection;
+  return OPENERS[transportOf(settings, secrets)](context);
 }
+
+const OPENERS: Readonly<Record<Transport, (context: Context) => Result<PostgresDriver>>> = {
+  http({ connection, fetch, signal, now }) {
+    const { endpoint } = connection.settings;
+    const { connectionString = '', token } = connection.secrets;
+    return createHttpDriver(
+      { connectionString, ...(endpoint !== undefined && { endpoint }), ...(token !== undefined && { token }) },
+      { fetch, signal, now },
+    );
+  },
+  tcp({ connection, connect, signal }) {
+    const address = addressOf(connection.secrets.connectionString ?? '');
+    if (address === undefined) return { ok: false, fault: MALFORMED };
+    return ok(createTcpDriver({ ...address, tls: connection.settings.tls }, { connect, signal }));
+  },
+  hyperdrive({ connection, hyperdrive, signal }) {
+    const { hyperdrive: binding = '' } = connection.settings;
+    const bound = hyperdrive?.(binding);
+    if (bound === undefined) {
+      return fail('connection.invalid', `\`hyperdrive\`: the Worker has no Hyperdrive binding named "${binding}".`);
+    }
+    const { host: hostname, port, user, password, database } = bound;
+    // Hyperdrive itself speaks TLS with the database; the way to it does not leave the platform.
+    return ok(
+      createTcpDriver(
+        { hostname, port, user, password, database, tls: 'disable' },
+        { connect: () => ok(bound.connect()), signal },
+      ),
+    );
+  },
+};
 
 export const shown = ({ rows, rowCount }: PostgresResult) => ({ rows, rowCount });

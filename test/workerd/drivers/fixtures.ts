@@ -5,7 +5,11 @@ import { env } from 'cloudflare:workers';
 import * as v from 'valibot';
 import { expect, inject } from 'vitest';
 import type { ActionContext, Connector, OpenConnection } from '../../../src/connectors/kit/types.ts';
-import { connectOnlyTo, type GuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
+import {
+  connectOnlyTo,
+  type GuardedConnect,
+  type HyperdriveByName,
+} from '../../../src/drivers/http/guarded-connect.ts';
 import { ok, type ErrorCode, type Fault, type Result } from '../../../src/core/errors.ts';
 
 declare global {
@@ -27,6 +31,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly fetch?: typeof fetch;
   readonly connect?: GuardedConnect;
+  readonly hyperdrive?: HyperdriveByName;
   readonly data?: D1Database;
 }
 
@@ -43,6 +48,7 @@ export const actionsOf =
         options.connect ?? ((address, how) => ok(connect(address, how))),
         connection.sockets ?? [],
       ),
+      hyperdrive: options.hyperdrive,
       connection,
       approvalLink: () => Promise.reject(new Error('no links here')),
       sendMessage: () => Promise.reject(new Error('no messages here')),

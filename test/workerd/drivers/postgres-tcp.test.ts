@@ -112,6 +112,42 @@ describe('sessions', () => {
   });
 });
 
+describe('a Hyperdrive of the owner', () => {
+  const url = new URL(connectionString);
+  /** As the platform's, but for the pool behind it. */
+  const bound: Hyperdrive = {
+    connect: () => connect({ hostname: url.hostname, port: Number(url.port) }),
+    connectionString,
+    host: 'shop.hyperdrive.local',
+    ip: '127.0.0.1',
+    port: 5432,
+    user: url.username,
+    password: PASSWORD,
+    database: 'second',
+  };
+  const through = actionsOf(postgres, { settings: { hyperdrive: 'SHOP' }, secrets: {} });
+  const hyperdrive = (name: string): Hyperdrive | undefined => (name === 'SHOP' ? bound : undefined);
+
+  it('is reached by its binding, with its credentials', async () => {
+    const sql = 'select current_database() as name';
+    expect(await output(through('query', { sql }, { hyperdrive }))).toMatchObject({ rows: [{ name: 'second' }] });
+  });
+
+  it('that is not bound is refused by its name', async () => {
+    const fault = await faultOf(
+      through('query', { sql: 'select 1' }, { hyperdrive: () => undefined }),
+      'connection.invalid',
+    );
+    expect(fault.message).toContain('"SHOP"');
+  });
+
+  it('lets its connection open no other socket, and send no request', () => {
+    const settings = { hyperdrive: 'SHOP', tls: 'verify' };
+    expect(postgres.connection?.sockets?.(settings, { connectionString })).toEqual([]);
+    expect(postgres.connection?.origins?.(settings, { connectionString })).toEqual([]);
+  });
+});
+
 describe('attempts', () => {
   it('out of time return at once, and their statement ends in the database too', async () => {
     const started = Date.now();
