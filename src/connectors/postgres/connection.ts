@@ -79,40 +79,46 @@ export const facts: ConnectionFacts<Settings, Secrets> = {
   },
 };
 
+function openHttp({ connection, fetch, signal, now }: Context): Result<PostgresDriver> {
+  const { endpoint } = connection.settings;
+  const { connectionString = '', token } = connection.secrets;
+  return createHttpDriver(
+    { connectionString, ...(endpoint !== undefined && { endpoint }), ...(token !== undefined && { token }) },
+    { fetch, signal, now },
+  );
+}
+
+function openTcp({ connection, connect, signal }: Context): Result<PostgresDriver> {
+  const address = addressOf(connection.secrets.connectionString ?? '');
+  if (address === undefined) return { ok: false, fault: MALFORMED };
+  return ok(createTcpDriver({ ...address, tls: connection.settings.tls }, { connect, signal }));
+}
+
+function openHyperdrive({ connection, hyperdrive, signal }: Context): Result<PostgresDriver> {
+  const { hyperdrive: binding = '' } = connection.settings;
+  const bound = hyperdrive?.(binding);
+  if (bound === undefined) {
+    return fail('connection.invalid', `\`hyperdrive\`: the Worker has no Hyperdrive binding named "${binding}".`);
+  }
+  const { host: hostname, port, user, password, database } = bound;
+  // Hyperdrive itself speaks TLS with the database; the way to it does not leave the platform.
+  return ok(
+    createTcpDriver(
+      { hostname, port, user, password, database, tls: 'disable' },
+      { connect: () => ok(bound.connect()), signal },
+    ),
+  );
+}
+
+const OPENERS: Readonly<Record<Transport, (context: Context) => Result<PostgresDriver>>> = {
+  http: openHttp,
+  tcp: openTcp,
+  hyperdrive: openHyperdrive,
+};
+
 export function open(context: Context): Result<PostgresDriver> {
   const { settings, secrets } = context.connection;
   return OPENERS[transportOf(settings, secrets)](context);
 }
-
-const OPENERS: Readonly<Record<Transport, (context: Context) => Result<PostgresDriver>>> = {
-  http({ connection, fetch, signal, now }) {
-    const { endpoint } = connection.settings;
-    const { connectionString = '', token } = connection.secrets;
-    return createHttpDriver(
-      { connectionString, ...(endpoint !== undefined && { endpoint }), ...(token !== undefined && { token }) },
-      { fetch, signal, now },
-    );
-  },
-  tcp({ connection, connect, signal }) {
-    const address = addressOf(connection.secrets.connectionString ?? '');
-    if (address === undefined) return { ok: false, fault: MALFORMED };
-    return ok(createTcpDriver({ ...address, tls: connection.settings.tls }, { connect, signal }));
-  },
-  hyperdrive({ connection, hyperdrive, signal }) {
-    const { hyperdrive: binding = '' } = connection.settings;
-    const bound = hyperdrive?.(binding);
-    if (bound === undefined) {
-      return fail('connection.invalid', `\`hyperdrive\`: the Worker has no Hyperdrive binding named "${binding}".`);
-    }
-    const { host: hostname, port, user, password, database } = bound;
-    // Hyperdrive itself speaks TLS with the database; the way to it does not leave the platform.
-    return ok(
-      createTcpDriver(
-        { hostname, port, user, password, database, tls: 'disable' },
-        { connect: () => ok(bound.connect()), signal },
-      ),
-    );
-  },
-};
 
 export const shown = ({ rows, rowCount }: PostgresResult) => ({ rows, rowCount });

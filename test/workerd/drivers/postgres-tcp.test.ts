@@ -78,6 +78,32 @@ describe('sessions', () => {
     expect(fault.message).toContain('`tls`');
   });
 
+  it('take nothing that stands before TLS for the answer of the server', async () => {
+    const startTls = vi.fn<Socket['startTls']>();
+    const close = vi.fn(() => Promise.resolve());
+    const fake = (answer: string): Socket => ({
+      readable: new Response(answer).body ?? new ReadableStream(),
+      writable: new WritableStream(),
+      opened: Promise.resolve({}),
+      closed: Promise.resolve(),
+      upgraded: false,
+      secureTransport: 'starttls',
+      close,
+      startTls,
+    });
+    const verified = reached(undefined, {});
+    for (const answer of ['S\u0000R', '', 'E']) {
+      const result = await verified(
+        'query',
+        { sql: 'select 1' },
+        { connect: () => ({ ok: true, value: fake(answer) }) },
+      );
+      expect(result.ok).toBe(false);
+    }
+    expect(startTls).not.toHaveBeenCalled();
+    expect(close).toHaveBeenCalledTimes(3);
+  });
+
   it('are opened only where the connection string leads', async () => {
     const connection = postgres.connection;
     const settings = { transport: 'tcp', tls: 'disable' };
