@@ -1,5 +1,6 @@
 /**
- * Statements and conditions from JSON, for any SQL dialect of drizzle (`PgDialect`, `MySqlDialect`).
+ * Statements and conditions from JSON, for any SQL dialect of drizzle: the caller renders what it gets by
+ * `sqlToQuery` of its own (`PgDialect`, `MySqlDialect`).
  *
  * Guarantee: a name of the input becomes a quoted identifier and a value a parameter; no text of the input
  * becomes SQL. A statement that changes rows names which, or says `all`.
@@ -9,11 +10,6 @@ import { sql, type SQL } from 'drizzle-orm';
 import * as v from 'valibot';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
-
-/** As drizzle's dialects have it. */
-export interface Dialect {
-  sqlToQuery(query: SQL): { readonly sql: string; readonly params: readonly unknown[] };
-}
 
 type Json = Readonly<Record<string, unknown>>;
 
