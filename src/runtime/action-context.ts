@@ -4,7 +4,7 @@ import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
-import { connectOnlyTo, type GuardedConnect } from '../drivers/http/guarded-connect.ts';
+import { connectOnlyTo, type GuardedConnect, type HyperdriveByName } from '../drivers/http/guarded-connect.ts';
 import type { GuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
@@ -15,6 +15,7 @@ export interface ActionHost {
   readonly actions: ReadonlyMap<string, Action>;
   readonly fetch: GuardedFetch;
   readonly connect: GuardedConnect;
+  readonly hyperdrive?: HyperdriveByName;
   readonly data: D1Database;
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
@@ -52,6 +53,10 @@ export class AttemptContext implements ActionContext {
 
   get connect(): GuardedConnect {
     return connectOnlyTo(this.host.connect, this.connection.sockets ?? []);
+  }
+
+  get hyperdrive(): HyperdriveByName | undefined {
+    return this.host.hyperdrive;
   }
 
   get input(): unknown {

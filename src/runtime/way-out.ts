@@ -5,13 +5,14 @@
 
 import { connect } from 'cloudflare:sockets';
 import { createEgressPolicy } from '../core/policy/egress.ts';
-import { createGuardedConnect, type GuardedConnect } from '../drivers/http/guarded-connect.ts';
+import { createGuardedConnect, type GuardedConnect, type HyperdriveByName } from '../drivers/http/guarded-connect.ts';
 import { createGuardedFetch, type GuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { Env } from '../env.ts';
 
 export interface WayOut {
   readonly fetch: GuardedFetch;
   readonly connect: GuardedConnect;
+  readonly hyperdrive: HyperdriveByName;
 }
 
 let built: { readonly env: Env; readonly wayOut: WayOut } | undefined;
@@ -30,5 +31,12 @@ function build(env: Env): WayOut {
       policy,
       egress === undefined ? connect : (address, options) => egress.connect(address, options),
     ),
+    hyperdrive: (binding) => {
+      const found: unknown = Reflect.get(env, binding);
+      return isHyperdrive(found) ? found : undefined;
+    },
   };
 }
+
+const isHyperdrive = (binding: unknown): binding is Hyperdrive =>
+  typeof binding === 'object' && binding !== null && 'connect' in binding && 'connectionString' in binding;

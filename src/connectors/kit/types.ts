@@ -4,7 +4,7 @@ import type { GenericSchema, InferOutput } from 'valibot';
 import type { Control, Effect } from '../../core/chain/catalogue.ts';
 import type { Result } from '../../core/errors.ts';
 import type { SocketHost } from '../../core/policy/egress.ts';
-import type { GuardedConnect } from '../../drivers/http/guarded-connect.ts';
+import type { GuardedConnect, HyperdriveByName } from '../../drivers/http/guarded-connect.ts';
 
 /** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
 export interface OpenConnection<Settings = unknown, Secrets = unknown> {
@@ -33,6 +33,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly fetch: typeof fetch;
   /** A TCP socket, guarded as `fetch` is, to what {@link ConnectionFacts.sockets} names; anything else is a fault. */
   readonly connect: GuardedConnect;
+  /** Databases that the owner bound through Hyperdrive; none in a replay. */
+  readonly hyperdrive?: HyperdriveByName | undefined;
   readonly connection: OpenConnection<Settings, Secrets>;
   /** `run:step:item`, the same for every attempt. */
   readonly idempotencyKey: string;

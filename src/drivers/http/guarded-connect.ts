@@ -8,6 +8,9 @@ export type Connect = (address: SocketHost, options?: SocketOptions) => Socket;
 
 export type GuardedConnect = (address: SocketHost, options?: SocketOptions) => Result<Socket>;
 
+/** The Hyperdrive that the owner bound by this name: a way to one database, open because the owner opened it. */
+export type HyperdriveByName = (binding: string) => Hyperdrive | undefined;
+
 /**
  * Guarantee: no socket is opened to an address that the policy refuses; fault `egress.refused` instead.
  * What is connected to is the host as the policy understood it, not as it was written.

@@ -1,5 +1,5 @@
 /**
- * Postgres' text output as JSON values, by type.
+ * Postgres' text output as JSON values, by type, and JSON values as the texts of parameters.
  *
  * Nothing loses its value: `int8` and `numeric` become numbers only where a double holds them exactly and
  * stay texts beyond; `NaN` and infinities, which JSON lacks, stay texts. Instants become ISO 8601 with
@@ -84,4 +84,21 @@ function parseArray(text: string, element: ValueParser): unknown {
     else if (word !== ',') into.push(word === 'NULL' ? null : element(word));
   }
   return root[0];
+}
+
+/** A parameter as Postgres reads it: a list as an array literal, an object as JSON. */
+export function parameterOf(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return value;
+  if (Array.isArray(value)) return arrayOf(value);
+  return JSON.stringify(value);
+}
+
+function arrayOf(list: readonly unknown[]): string {
+  const cells = list.map((cell: unknown) => {
+    if (Array.isArray(cell)) return arrayOf(cell);
+    const text = parameterOf(cell);
+    return text === null ? 'NULL' : `"${text.replace(/[\\"]/g, '\\$&')}"`;
+  });
+  return `{${cells.join(',')}}`;
 }

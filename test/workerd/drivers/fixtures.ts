@@ -5,7 +5,11 @@ import { env } from 'cloudflare:workers';
 import * as v from 'valibot';
 import { expect, inject } from 'vitest';
 import type { ActionContext, Connector, OpenConnection } from '../../../src/connectors/kit/types.ts';
-import { connectOnlyTo } from '../../../src/drivers/http/guarded-connect.ts';
+import {
+  connectOnlyTo,
+  type GuardedConnect,
+  type HyperdriveByName,
+} from '../../../src/drivers/http/guarded-connect.ts';
 import { ok, type ErrorCode, type Fault, type Result } from '../../../src/core/errors.ts';
 
 declare global {
@@ -26,6 +30,8 @@ export interface Credentials {
 export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly fetch?: typeof fetch;
+  readonly connect?: GuardedConnect;
+  readonly hyperdrive?: HyperdriveByName;
   readonly data?: D1Database;
 }
 
@@ -38,7 +44,11 @@ export const actionsOf =
     const connection = openConnection(connector, credentials);
     const context: ActionContext = {
       fetch: options.fetch ?? fetch,
-      connect: connectOnlyTo((address, how) => ok(connect(address, how)), connection.sockets ?? []),
+      connect: connectOnlyTo(
+        options.connect ?? ((address, how) => ok(connect(address, how))),
+        connection.sockets ?? [],
+      ),
+      hyperdrive: options.hyperdrive,
       connection,
       approvalLink: () => Promise.reject(new Error('no links here')),
       sendMessage: () => Promise.reject(new Error('no messages here')),

@@ -4,6 +4,7 @@ import { actionsOf, DEAD_ADDRESS, faultOf, output, servers, written, type Creden
 
 const { endpoint, token, connectionString, second } = servers.postgres;
 const credentials: Credentials = { settings: { endpoint }, secrets: { connectionString, token } };
+const tcpCredentials: Credentials = { settings: { tls: 'disable' }, secrets: { connectionString } };
 const call = actionsOf(postgres, credentials);
 const query = (sql: string, ...params: unknown[]) => call('query', { sql, params });
 const rows = async (sql: string, ...params: unknown[]) => output(query(sql, ...params));
@@ -17,148 +18,157 @@ beforeAll(async () => {
   await rows('create table notes (id int primary key, text text unique, data jsonb)');
 });
 
-describe('statements', () => {
-  it('create, read, update and delete, and count the rows', async () => {
-    expect(await rows('insert into notes values ($1, $2, $3)', 1, 'first', { tags: ['a'] })).toEqual({
-      rows: [],
-      rowCount: 1,
-    });
-    expect(await rows('update notes set text = $2 where id = $1 returning *', 1, 'changed')).toEqual({
-      rows: [{ id: 1, text: 'changed', data: { tags: ['a'] } }],
-      rowCount: 1,
-    });
-    expect(await rows('delete from notes where id = $1', 1)).toEqual({ rows: [], rowCount: 1 });
-    expect(await rows('select * from notes')).toEqual({ rows: [], rowCount: 0 });
-  });
+describe.each([
+  ['HTTP', credentials],
+  ['TCP', tcpCredentials],
+])('over %s', (_transport, credentials) => {
+  const call = actionsOf(postgres, credentials);
+  const query = (sql: string, ...params: unknown[]) => call('query', { sql, params });
+  const rows = async (sql: string, ...params: unknown[]) => output(query(sql, ...params));
 
-  it.each([
-    ['9007199254740991::int8', 9007199254740991],
-    ['9007199254740993::int8', '9007199254740993'],
-    ['-9223372036854775807::int8', '-9223372036854775807'],
-    ['12.50::numeric', 12.5],
-    ['0.1234567890123456789::numeric', '0.1234567890123456789'],
-    ["'NaN'::numeric", 'NaN'],
-    ["'-Infinity'::float8", '-Infinity'],
-    ['1.5::float4', 1.5],
-    ['true', true],
-    ['null::int', null],
-    ["'2026-01-02 03:04:05.123456+02'::timestamptz at time zone 'UTC'", '2026-01-02T01:04:05.123456'],
-    ["'2026-01-02 03:04:05.123456Z'::timestamptz", '2026-01-02T03:04:05.123456Z'],
-    ["'infinity'::timestamptz", 'infinity'],
-    ["'2026-01-02'::date", '2026-01-02'],
-    [String.raw`'\xdeadbeef'::bytea`, String.raw`\xdeadbeef`],
-    [`'{"a":[1,null]}'::jsonb`, { a: [1, null] }],
-    ["array['a \"q\" {,}\\ ', null, 'NULL', '']", ['a "q" {,}\\ ', null, 'NULL', '']],
-    [
-      'array[[1,2],[3,4]]',
+  describe('statements', () => {
+    it('create, read, update and delete, and count the rows', async () => {
+      expect(await rows('insert into notes values ($1, $2, $3)', 1, 'first', { tags: ['a'] })).toEqual({
+        rows: [],
+        rowCount: 1,
+      });
+      expect(await rows('update notes set text = $2 where id = $1 returning *', 1, 'changed')).toEqual({
+        rows: [{ id: 1, text: 'changed', data: { tags: ['a'] } }],
+        rowCount: 1,
+      });
+      expect(await rows('delete from notes where id = $1', 1)).toEqual({ rows: [], rowCount: 1 });
+      expect(await rows('select * from notes')).toEqual({ rows: [], rowCount: 0 });
+    });
+
+    it.each([
+      ['9007199254740991::int8', 9007199254740991],
+      ['9007199254740993::int8', '9007199254740993'],
+      ['-9223372036854775807::int8', '-9223372036854775807'],
+      ['12.50::numeric', 12.5],
+      ['0.1234567890123456789::numeric', '0.1234567890123456789'],
+      ["'NaN'::numeric", 'NaN'],
+      ["'-Infinity'::float8", '-Infinity'],
+      ['1.5::float4', 1.5],
+      ['true', true],
+      ['null::int', null],
+      ["'2026-01-02 03:04:05.123456+02'::timestamptz at time zone 'UTC'", '2026-01-02T01:04:05.123456'],
+      ["'2026-01-02 03:04:05.123456Z'::timestamptz", '2026-01-02T03:04:05.123456Z'],
+      ["'infinity'::timestamptz", 'infinity'],
+      ["'2026-01-02'::date", '2026-01-02'],
+      [String.raw`'\xdeadbeef'::bytea`, String.raw`\xdeadbeef`],
+      [`'{"a":[1,null]}'::jsonb`, { a: [1, null] }],
+      ["array['a \"q\" {,}\\ ', null, 'NULL', '']", ['a "q" {,}\\ ', null, 'NULL', '']],
       [
-        [1, 2],
-        [3, 4],
+        'array[[1,2],[3,4]]',
+        [
+          [1, 2],
+          [3, 4],
+        ],
       ],
-    ],
-    ['array[9007199254740993]', ['9007199254740993']],
-    ["'{}'::text[]", []],
-    ["'550e8400-e29b-41d4-a716-446655440000'::uuid", '550e8400-e29b-41d4-a716-446655440000'],
-  ])('keeps the value of %s', async (expression, value) => {
-    expect(await rows(`select ${expression} as value`)).toEqual({ rows: [{ value }], rowCount: 1 });
-  });
-
-  it('takes texts, numbers, lists and objects as parameters', async () => {
-    expect(
-      await rows(
-        'select $1::text a, $2::int8 b, 2 = any($3::int[]) c, $4::jsonb d, $5::text e, $6::numeric f',
-        "'; drop table notes; --",
-        '9007199254740993',
-        [1, 2],
-        { x: 1 },
-        null,
-        1.25,
-      ),
-    ).toMatchObject({
-      rows: [{ a: "'; drop table notes; --", b: '9007199254740993', c: true, d: { x: 1 }, e: null, f: 1.25 }],
+      ['array[9007199254740993]', ['9007199254740993']],
+      ["'{}'::text[]", []],
+      ["'550e8400-e29b-41d4-a716-446655440000'::uuid", '550e8400-e29b-41d4-a716-446655440000'],
+    ])('keeps the value of %s', async (expression, value) => {
+      expect(await rows(`select ${expression} as value`)).toEqual({ rows: [{ value }], rowCount: 1 });
     });
-    expect(await rows('select count(*) from notes')).toMatchObject({ rows: [{ count: 0 }] });
-  });
 
-  it('refuses a second statement in one text, with and without parameters', async () => {
-    for (const sql of ['select 1; drop table notes', 'select 1; select $1::int']) {
-      const fault = await faultOf(call('query', { sql, params: sql.includes('$1') ? [1] : [] }), 'upstream.rejected');
-      expect(fault.data).toMatchObject({ code: '42601' });
-    }
-    expect(await rows('select count(*) from notes')).toMatchObject({ rows: [{ count: 0 }] });
-  });
-
-  it('names the constraint that a row violates, and does not ask for a retry', async () => {
-    await rows("insert into notes values (7, 'twice')");
-    const fault = await faultOf(query("insert into notes values (8, 'twice')"), 'upstream.rejected');
-    expect(fault).toMatchObject({
-      retryable: false,
-      data: { code: '23505', severity: 'ERROR', constraint: 'notes_text_key', table: 'notes' },
+    it('takes texts, numbers, lists and objects as parameters', async () => {
+      expect(
+        await rows(
+          'select $1::text a, $2::int8 b, 2 = any($3::int[]) c, $4::jsonb d, $5::text e, $6::numeric f',
+          "'; drop table notes; --",
+          '9007199254740993',
+          [1, 2],
+          { x: 1 },
+          null,
+          1.25,
+        ),
+      ).toMatchObject({
+        rows: [{ a: "'; drop table notes; --", b: '9007199254740993', c: true, d: { x: 1 }, e: null, f: 1.25 }],
+      });
+      expect(await rows('select count(*) from notes')).toMatchObject({ rows: [{ count: 0 }] });
     });
-    await rows('delete from notes');
+
+    it('refuses a second statement in one text, with and without parameters', async () => {
+      for (const sql of ['select 1; drop table notes', 'select 1; select $1::int']) {
+        const fault = await faultOf(call('query', { sql, params: sql.includes('$1') ? [1] : [] }), 'upstream.rejected');
+        expect(fault.data).toMatchObject({ code: '42601' });
+      }
+      expect(await rows('select count(*) from notes')).toMatchObject({ rows: [{ count: 0 }] });
+    });
+
+    it('names the constraint that a row violates, and does not ask for a retry', async () => {
+      await rows("insert into notes values (7, 'twice')");
+      const fault = await faultOf(query("insert into notes values (8, 'twice')"), 'upstream.rejected');
+      expect(fault).toMatchObject({
+        retryable: false,
+        data: { code: '23505', severity: 'ERROR', constraint: 'notes_text_key', table: 'notes' },
+      });
+      await rows('delete from notes');
+    });
+
+    it('leave no session state to the next call', async () => {
+      await rows("set application_name to 'left behind'");
+      await rows('create temporary table left_behind (id int)');
+      await rows('begin');
+      const look = "select current_setting('application_name') name, to_regclass('left_behind') t";
+      for (let index = 0; index < 3; index++) {
+        expect(await rows(look)).toMatchObject({ rows: [{ name: expect.not.stringContaining('left'), t: null }] });
+      }
+      await rows("insert into notes values (5, 'kept')");
+      await rows('rollback');
+      expect(await rows('delete from notes where id = 5')).toMatchObject({ rowCount: 1 });
+    });
   });
 
-  it('leave no session state to the next call', async () => {
-    await rows("set application_name to 'left behind'");
-    await rows('create temporary table left_behind (id int)');
-    await rows('begin');
-    const look = "select current_setting('application_name') name, to_regclass('left_behind') t";
-    for (let index = 0; index < 3; index++) {
-      expect(await rows(look)).toMatchObject({ rows: [{ name: expect.not.stringContaining('left'), t: null }] });
-    }
-    await rows("insert into notes values (5, 'kept')");
-    await rows('rollback');
-    expect(await rows('delete from notes where id = 5')).toMatchObject({ rowCount: 1 });
+  describe('batches', () => {
+    it('give all results in order', async () => {
+      const statements = [{ sql: 'select 1 as a' }, { sql: 'select $1::text as b', params: ['x'] }];
+      expect(await output(call('batch', { statements }))).toEqual({
+        results: [
+          { rows: [{ a: 1 }], rowCount: 1 },
+          { rows: [{ b: 'x' }], rowCount: 1 },
+        ],
+      });
+    });
+
+    it('roll back as a whole when one statement fails', async () => {
+      const statements = [{ sql: "insert into notes values (1, 'a')" }, { sql: 'select 1 / 0' }];
+      const fault = await faultOf(call('batch', { statements }), 'upstream.rejected');
+      expect(fault.data).toMatchObject({ code: '22012' });
+      expect(await rows('select * from notes')).toMatchObject({ rows: [] });
+    });
+
+    it('may not end their own transaction', async () => {
+      const statements = [{ sql: "insert into notes values (1, 'a')" }, { sql: 'rollback' }, { sql: 'select 1' }];
+      await faultOf(call('batch', { statements }), 'upstream.rejected');
+      expect(await rows('select * from notes')).toMatchObject({ rows: [] });
+    });
+
+    it('run at the isolation level that was asked', async () => {
+      const statements = [{ sql: "select current_setting('transaction_isolation') level" }];
+      expect(await output(call('batch', { statements, isolationLevel: 'Serializable' }))).toMatchObject({
+        results: [{ rows: [{ level: 'serializable' }] }],
+      });
+    });
+
+    it('refuse a change where they are read-only', async () => {
+      const statements = [{ sql: "insert into notes values (1, 'a')" }];
+      const fault = await faultOf(call('batch', { statements, readOnly: true }), 'upstream.rejected');
+      expect(fault.data).toMatchObject({ code: '25006' });
+    });
+
+    it('that lose against another transaction may be repeated', async () => {
+      const fault = await faultOf(
+        query("do $$ begin raise exception 'try again' using errcode = '40001'; end $$"),
+        'upstream.rejected',
+      );
+      expect(fault.retryable).toBe(true);
+    });
   });
 });
 
-describe('batches', () => {
-  it('give all results in order', async () => {
-    const statements = [{ sql: 'select 1 as a' }, { sql: 'select $1::text as b', params: ['x'] }];
-    expect(await output(call('batch', { statements }))).toEqual({
-      results: [
-        { rows: [{ a: 1 }], rowCount: 1 },
-        { rows: [{ b: 'x' }], rowCount: 1 },
-      ],
-    });
-  });
-
-  it('roll back as a whole when one statement fails', async () => {
-    const statements = [{ sql: "insert into notes values (1, 'a')" }, { sql: 'select 1 / 0' }];
-    const fault = await faultOf(call('batch', { statements }), 'upstream.rejected');
-    expect(fault.data).toMatchObject({ code: '22012' });
-    expect(await rows('select * from notes')).toMatchObject({ rows: [] });
-  });
-
-  it('may not end their own transaction', async () => {
-    const statements = [{ sql: "insert into notes values (1, 'a')" }, { sql: 'rollback' }, { sql: 'select 1' }];
-    await faultOf(call('batch', { statements }), 'upstream.rejected');
-    expect(await rows('select * from notes')).toMatchObject({ rows: [] });
-  });
-
-  it('run at the isolation level that was asked', async () => {
-    const statements = [{ sql: "select current_setting('transaction_isolation') level" }];
-    expect(await output(call('batch', { statements, isolationLevel: 'Serializable' }))).toMatchObject({
-      results: [{ rows: [{ level: 'serializable' }] }],
-    });
-  });
-
-  it('refuse a change where they are read-only', async () => {
-    const statements = [{ sql: "insert into notes values (1, 'a')" }];
-    const fault = await faultOf(call('batch', { statements, readOnly: true }), 'upstream.rejected');
-    expect(fault.data).toMatchObject({ code: '25006' });
-  });
-
-  it('that lose against another transaction may be repeated', async () => {
-    const fault = await faultOf(
-      query("do $$ begin raise exception 'try again' using errcode = '40001'; end $$"),
-      'upstream.rejected',
-    );
-    expect(fault.retryable).toBe(true);
-  });
-});
-
-describe('connections', () => {
+describe('connections over HTTP', () => {
   it('to different endpoints at once each reach their own database', async () => {
     const other = withSecrets({ connectionString, token: second.token }, { endpoint: second.endpoint });
     const sql = 'select current_database() as name, $1::int as number, pg_sleep(0.01 * ($1::int % 3))';
@@ -218,7 +228,8 @@ describe('connections', () => {
       sent.push(input);
       return Promise.reject(new Error('offline'));
     };
-    const bare = (host: string) => withSecrets({ connectionString: `postgresql://u:p@${host}/db` }, {});
+    const bare = (host: string) =>
+      withSecrets({ connectionString: `postgresql://u:p@${host}/db` }, { transport: 'http' });
     await faultOf(bare('db.example.com')('query', { sql: 'select 1' }, { fetch: never }), 'connection.invalid');
     await faultOf(bare('neon.tech.example.com')('query', { sql: 'select 1' }, { fetch: never }), 'connection.invalid');
     expect(sent).toEqual([]);
@@ -228,7 +239,7 @@ describe('connections', () => {
   });
 });
 
-describe('bounds', () => {
+describe('bounds over HTTP', () => {
   it('refuse a result that is too large for the memory of an isolate', async () => {
     await faultOf(query("select repeat('x', 1000) from generate_series(1, 10000)"), 'upstream.too-large');
   });
