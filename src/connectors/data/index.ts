@@ -1,6 +1,7 @@
 /** `data.*`: shaping and checking values; pure. */
 
 import * as v from 'valibot';
+import { itemActions } from './items.ts';
 import { applyMapping } from './mapping.ts';
 import { defineAction, type Connector } from '../kit/types.ts';
 import { compileJsonSchema } from '../../core/data/json-schema.ts';
@@ -39,5 +40,6 @@ export const data: Connector = {
         return fail('data.invalid', `${where}: ${first?.message ?? 'Does not match the schema.'}`, { issues });
       },
     }),
+    ...itemActions,
   },
 };
