@@ -1,6 +1,7 @@
 /** `data.*`: shaping and checking values; pure. */
 
 import * as v from 'valibot';
+import { convertAction } from './convert.ts';
 import { itemActions } from './items.ts';
 import { applyMapping } from './mapping.ts';
 import { tableOf } from './table.ts';
@@ -53,6 +54,7 @@ export const data: Connector = {
         return fail('data.invalid', `${where}: ${first?.message ?? 'Does not match the schema.'}`, { issues });
       },
     }),
+    convert: convertAction,
     ...itemActions,
   },
 };
