@@ -53,6 +53,9 @@ export const ERRORS = {
   'canary.refused': terminal(409, 'The version cannot be a canary'),
   'input.invalid': terminal(400, 'The input does not match the schema of the chain'),
   'data.invalid': terminal(422, 'The data does not match the schema of the step'),
+  'data.malformed': terminal(422, 'The data is not what its format or type asks for'),
+  'data.too-large': terminal(413, 'The data is larger than the step takes or makes'),
+  'data.unverified': terminal(422, 'The token could not be verified or decrypted'),
 
   'expression.syntax': terminal(422, 'The expression cannot be read'),
   'expression.failed': terminal(500, 'The expression failed'),

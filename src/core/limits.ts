@@ -98,6 +98,27 @@ export const LIMITS = {
   /** Redirects that an outgoing request follows. */
   redirects: 5,
 
+  /** Items that a data step takes, and rows that it may make: all are in memory. */
+  dataItems: 1_000_000,
+  /** Keys, figures, sort keys, formats or types of one data step; each is looked at for each item. */
+  dataFields: 64,
+  /** A path to a value in an item, in characters. */
+  dataPathCharacters: 1_024,
+  /** Digits of a number as text; that of the smallest double has 1,074 behind the point. */
+  dataDecimalCharacters: 1_200,
+  /** What one format of `data.convert` takes and makes: with its copies it has to fit into 128 MB. */
+  dataBytes: 16 * 1024 * 1024,
+  /** Packed bytes that are unpacked at a time: deflate makes at most 1,032 of one. */
+  dataUnpackBytes: 4 * 1024,
+  /** Cells of one row of CSV, fields of a form, parts of a multipart body. */
+  dataColumns: 10_000,
+  /** Nested elements of XML; the parser recurses. */
+  dataXmlDepth: 100,
+  /** What is signed or encrypted, and a token that is checked: WebCrypto takes it whole. */
+  dataTokenBytes: 1024 * 1024,
+  /** Earlier keys of a connection that still verify and decrypt. */
+  dataPreviousKeys: 4,
+
   /** Attempts of one step, the first included. */
   stepAttempts: 100,
   /** Attempts after the first in a durable run, where the author says nothing and the effect allows it. */

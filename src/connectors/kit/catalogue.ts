@@ -37,7 +37,8 @@ function factsOf(name: string, { connection }: Connector, action: Action): Actio
       typeMode: 'input',
       errorMode: 'ignore',
     }) as JsonObject,
-    connection: connection === undefined ? 'none' : connection.required ? 'required' : 'optional',
+    connection:
+      action.connection ?? (connection === undefined ? 'none' : connection.required ? 'required' : 'optional'),
     ...(action.control === undefined ? {} : { control: action.control }),
   };
 }

@@ -60,6 +60,8 @@ export interface Action<Params = unknown, Settings = unknown, Secrets = unknown>
   readonly title: string;
   readonly effect: Effect;
   readonly control?: Control;
+  /** Where it differs from the connector's: actions that need no credentials beside others that do. */
+  readonly connection?: 'none';
   readonly params: GenericSchema<unknown, Params>;
   /** The parameters once evaluated, where a part of `with` is not for this step; default `params`. */
   readonly evaluated?: GenericSchema;

@@ -33,7 +33,7 @@ const text = must((value) => typeof value === 'string', 'Must be text.');
 const number = must((value) => typeof value === 'number' && Number.isFinite(value), 'Must be a number.');
 const count = must((value) => Number.isInteger(value) && Number(value) >= 0, 'Must be a whole number, 0 or more.');
 const texts = must(isTextList, 'Must be a list of names.');
-const unsupported = must(() => false, 'Is not supported; use $ref with $defs.');
+const unsupported = must(() => false, 'Is of draft 2019-09; use $dynamicRef.');
 
 const schemas: Shape = (value, path, issues, depth) => {
   if (!Array.isArray(value) || value.length === 0) issues.add(path, 'Must be a list of schemas, not empty.');
@@ -58,8 +58,8 @@ const SHAPES: Readonly<Record<string, Shape>> = (() => {
     ...all('properties $defs definitions dependentSchemas', map),
     ...all('minimum maximum exclusiveMinimum exclusiveMaximum', number),
     ...all('minLength maxLength minItems maxItems minProperties maxProperties minContains maxContains', count),
-    ...all('$ref $id $anchor format', text),
-    ...all('$dynamicRef $recursiveRef', unsupported),
+    ...all('$ref $id $anchor $dynamicRef $dynamicAnchor format', text),
+    ['$recursiveRef', unsupported],
     ['required', texts],
     ['dependentRequired', mapOf(texts)],
     ['uniqueItems', must((value) => typeof value === 'boolean', 'Must be true or false.')],

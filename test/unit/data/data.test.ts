@@ -149,6 +149,27 @@ describe('data.validate', () => {
     }
   });
 
+  test('a reference leads to a schema that was given by its URI, and nowhere else', () => {
+    const params = { schema: { $ref: 'https://example.com/a.json#/$defs/id' } };
+    const schemas = { 'https://example.com/a.json': { $defs: { id: { type: 'string' } } } };
+    expect(run('validate', { ...params, schemas, value: 'a' })).toMatchObject({ ok: true });
+    expect(run('validate', { ...params, schemas, value: 1 })).toMatchObject({
+      ok: false,
+      fault: { code: 'data.invalid' },
+    });
+    const elsewhere = { 'https://example.com/b.json': schemas['https://example.com/a.json'] };
+    expect(run('validate', { ...params, schemas: elsewhere, value: 'a' })).toMatchObject({
+      ok: false,
+      fault: { code: 'step.params', message: expect.stringContaining('leads to nothing') as string },
+    });
+  });
+
+  test('a format decides, unless told that it only describes', () => {
+    const schema = { format: 'date' };
+    expect(run('validate', { value: 'soon', schema })).toMatchObject({ ok: false, fault: { code: 'data.invalid' } });
+    expect(run('validate', { value: 'soon', schema, formats: false })).toMatchObject({ ok: true });
+  });
+
   test('draft 7 is chosen by $schema', () => {
     const draft7 = {
       $schema: 'http://json-schema.org/draft-07/schema#',
