@@ -77,10 +77,7 @@ const ATTACKS = {
   injection: { flags: SSL, more: packet(2, OK), login: () => undefined, command: () => undefined },
   /** Says nothing at all. */
   silence: { flags: 0, silent: true, login: () => undefined, command: () => undefined },
-} satisfies Record<
-  string,
-  { flags: number; more?: Buffer; silent?: boolean; login: Answer; command: Answer }
->;
+} satisfies Record<string, { flags: number; more?: Buffer; silent?: boolean; login: Answer; command: Answer }>;
 
 export type Attack = keyof typeof ATTACKS;
 
