@@ -72,6 +72,8 @@ export const LIMITS = {
   webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
   responseBodyBytes: 8 * 1024 * 1024,
+  /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
+  conditionDepth: 32,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
   blobFromBytes: 100 * 1024,
   /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */
