@@ -72,6 +72,17 @@ export const LIMITS = {
   webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
   responseBodyBytes: 8 * 1024 * 1024,
+  /** From the first packet to a session that takes statements: three or four round trips. */
+  databaseConnectMilliseconds: 10_000,
+  /** How long an attempt that is given up waits until its server has been told. */
+  databaseCancelMilliseconds: 2_000,
+  /** Rows that a cursor brings at a time; what is on its way when the bound is reached is thrown away. */
+  databaseCursorRows: 1_000,
+  /** Rows that one step reads; `responseBodyBytes` ends most results before. */
+  databaseReadRows: 100_000,
+  /** Rows of one `bulkUpsert`, and of `insert` and `upsert`, whose values are parameters of their own. */
+  databaseBulkRows: 50_000,
+  databaseInsertRows: 1_000,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */

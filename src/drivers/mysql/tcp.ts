@@ -11,6 +11,7 @@
 import type { Connection, ConnectionOptions, QueryError } from 'mysql2';
 import * as v from 'valibot';
 import { FaultError, fault, faultOf, ok, type Fault, type Result } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
 import type { GuardedConnect } from '../http/guarded-connect.ts';
 import { beginOf, type MysqlDriver, type MysqlResult, type Statement } from './driver.ts';
 import { sqlFault } from './faults.ts';
@@ -24,7 +25,7 @@ export interface TcpConnection {
   readonly database: string;
   readonly user: string;
   readonly password: string;
-  readonly tls: 'require' | 'disable';
+  readonly tls: 'verify' | 'disable';
 }
 
 export interface SocketWire {
@@ -33,15 +34,13 @@ export interface SocketWire {
   readonly signal?: AbortSignal | undefined;
 }
 
-const CONNECT_MILLISECONDS = 10_000;
-
 /** Instants arrive in UTC. The comments are for MariaDB and for MySQL, each of which skips the other's. */
 const SETUP =
   "set time_zone = '+00:00' /*M!100101 , max_statement_time = 60 */ /*!50708 , max_execution_time = 60000 */";
 
 const SAFE: ConnectionOptions = {
   charset: 'utf8mb4',
-  connectTimeout: CONNECT_MILLISECONDS,
+  connectTimeout: LIMITS.databaseConnectMilliseconds,
   dateStrings: true,
   // Workers generate no code.
   disableEval: true,
@@ -86,10 +85,7 @@ async function inSession<T>(
   const { client, stream } = opened.value;
   // Found again by it in the server, which may be one of several behind the address.
   const mark = `/* tidegate ${crypto.randomUUID()} */`;
-  const abort = (): void => {
-    stream.destroy(new FaultError(outOfTime));
-    if (client.threadId !== null) void kill(connection, wire.connect, client.threadId, mark);
-  };
+  const abort = (): void => void stream.destroy(new FaultError(outOfTime));
   signal?.addEventListener('abort', abort, { once: true });
   let connected = false;
   try {
@@ -102,6 +98,7 @@ async function inSession<T>(
   } catch (thrown) {
     // What is not committed is rolled back with it.
     stream.destroy();
+    if (signal?.aborted === true) await kill(connection, wire.connect, client.threadId, mark);
     return { ok: false, fault: faultFrom(thrown, connection.host, connected) };
   } finally {
     signal?.removeEventListener('abort', abort);
@@ -112,7 +109,7 @@ async function open(
   { host, port, database, user, password, tls }: TcpConnection,
   { connect }: SocketWire,
 ): Promise<Result<{ readonly client: Connection; readonly stream: SocketStream }>> {
-  const secure = tls === 'require';
+  const secure = tls === 'verify';
   const { createConnection, authPlugins } = (await import('mysql2')).default;
   const socket = connect(
     { hostname: host, port },
@@ -178,13 +175,23 @@ const sessionOf = (client: Connection, mark: string): Session => ({
     }),
 });
 
-/** Without it the server would go on for a caller that has left. */
-async function kill(connection: TcpConnection, connect: GuardedConnect, threadId: number, mark: string): Promise<void> {
-  await inSession(connection, { connect, signal: AbortSignal.timeout(CONNECT_MILLISECONDS) }, async (session) => {
-    const sql = 'select id from information_schema.processlist where id = ? and left(info, ?) = ?';
-    const { rows } = await session.run({ sql, params: [threadId, mark.length, mark] });
-    if (rows.length > 0) await session.control(`kill ${Number(threadId)}`);
-  });
+/** Without it the server would go on for a caller that has left; where it fails, the session's own limit ends it. */
+async function kill(
+  connection: TcpConnection,
+  connect: GuardedConnect,
+  threadId: number | null,
+  mark: string,
+): Promise<void> {
+  if (threadId === null) return;
+  await inSession(
+    connection,
+    { connect, signal: AbortSignal.timeout(LIMITS.databaseCancelMilliseconds) },
+    async (session) => {
+      const sql = 'select id from information_schema.processlist where id = ? and left(info, ?) = ?';
+      const { rows } = await session.run({ sql, params: [threadId, mark.length, mark] });
+      if (rows.length > 0) await session.control(`kill ${Number(threadId)}`);
+    },
+  );
 }
 
 /** What stands behind an error of mysql2 that no server sent, by its code. */
@@ -198,7 +205,7 @@ const CLIENT_FAULTS: Readonly<Record<string, (host: string) => Fault>> = {
   AUTH_SWITCH_PLUGIN_ERROR: (host) =>
     fault(
       'upstream.unauthorized',
-      `${host} wants a way of authentication that is not there, or not without TLS; set \`tls\` to "require".`,
+      `${host} wants a way of authentication that is not there, or not without TLS; set \`tls\` to "verify".`,
     ),
 };
 
