@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -58,6 +58,7 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
   const setup = join(folder, 'setup.sql');
   await writeFile(setup, setupOf(password), { mode: 0o600 });
   if (isRoot) await chown(setup, NOBODY, NOBODY);
+  const tls = certificate === undefined ? [] : await installed(certificate, folder);
   const port = await freePort();
   const child = spawn(
     program,
@@ -77,7 +78,7 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
       '--innodb-flush-log-at-trx-commit=0',
       '--innodb-buffer-pool-size=32M',
       '--innodb-lock-wait-timeout=1',
-      ...(certificate === undefined ? [] : [`--ssl-cert=${certificate.path}`, `--ssl-key=${certificate.keyPath}`]),
+      ...tls,
     ],
     { env, cwd: folder },
   );
@@ -95,6 +96,22 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
       if (isRoot) await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Copied to where the server may read it. */
+async function installed(
+  { path, keyPath }: NonNullable<MariadbOptions['certificate']>,
+  folder: string,
+): Promise<string[]> {
+  const copies = { '--ssl-cert': [path, 'certificate.pem'], '--ssl-key': [keyPath, 'key.pem'] } as const;
+  return Promise.all(
+    Object.entries(copies).map(async ([flag, [from, name]]) => {
+      const to = join(folder, name);
+      await copyFile(from, to);
+      if (process.getuid?.() === 0) await chown(to, NOBODY, NOBODY);
+      return `${flag}=${to}`;
+    }),
+  );
 }
 
 /** Below `sbin`, which the paths of ordinary users and of unpacked packages leave out. */

@@ -77,6 +77,12 @@ const ORDERS = `
 
 const BUCKET = 'tidegate';
 
+/** Of localhost, signed by itself: nobody trusts it. */
+const CERTIFICATE = {
+  path: resolve(import.meta.dirname, 'untrusted-certificate.pem'),
+  keyPath: resolve(import.meta.dirname, 'untrusted-key.pem'),
+};
+
 /** No test run takes so long. */
 const ABANDONED_MILLISECONDS = 3_600_000;
 
@@ -143,7 +149,7 @@ function startAll(): Shared {
 
   const mysql = async (): Promise<TestServers['mysql']> => {
     const [{ stop: _, ...server }, hostile] = await Promise.all([
-      at('mariadb').then((options) => keep(mariadbServer.start(options))),
+      at('mariadb').then((options) => keep(mariadbServer.start({ ...options, certificate: CERTIFICATE }))),
       keep(hostileMysql.start()),
     ]);
     const { host, port, user, password, database } = server;

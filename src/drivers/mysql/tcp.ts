@@ -98,7 +98,8 @@ async function inSession<T>(
   } catch (thrown) {
     // What is not committed is rolled back with it.
     stream.destroy();
-    if (signal?.aborted === true) await kill(connection, wire.connect, client.threadId, mark);
+    if (thrown instanceof FaultError && thrown.fault === outOfTime)
+      await kill(connection, wire.connect, client.threadId, mark);
     return { ok: false, fault: faultFrom(thrown, connection.host, connected) };
   } finally {
     signal?.removeEventListener('abort', abort);
