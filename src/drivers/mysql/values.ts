@@ -41,8 +41,9 @@ const json: Reader = (raw) => {
 const bits: Reader = (raw) => integer(BigInt(`0x0${bytesOf(raw).toString('hex')}`).toString());
 const base64: Reader = (raw) => bytesOf(raw).toString('base64');
 
-/** The text protocol pads fractions with zeros, the binary one does not. */
-const time: Reader = (raw) => textOf(raw).replace(/\.0+$/, '');
+/** Each protocol pads fractions with zeros in its own way. */
+const time: Reader = (raw) =>
+  textOf(raw).replace(/\.(\d*?)0*$/, (_, digits: string) => (digits === '' ? '' : `.${digits}`));
 const datetime: Reader = (raw) => {
   const text = String(time(raw));
   return /^\d{4}-(?!00)\d\d-(?!00)\d\d /.test(text) ? text.replace(' ', 'T') : text;
