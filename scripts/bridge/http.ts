@@ -41,8 +41,15 @@ function sameToken(given: string, token: string): boolean {
   return timingSafeEqual(hash(given), hash(token));
 }
 
+/** Also as the password of any user: PlanetScale's protocol knows nothing else. */
+function givenToken(authorization: string): string | undefined {
+  const [, scheme = '', credential = ''] = /^(Bearer|Basic) (.+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() !== 'basic') return credential || undefined;
+  return /^[^:]*:(.+)$/s.exec(Buffer.from(credential, 'base64').toString())?.[1];
+}
+
 export interface BridgeOptions {
-  /** Asked of every caller as `Authorization: Bearer …`; undefined asks for none. */
+  /** Asked of every caller as `Authorization: Bearer …` or as a password; undefined asks for none. */
   readonly token: string | undefined;
   /** The body of a failure, in the words of the protocol. */
   failure(message: string): unknown;
@@ -76,7 +83,7 @@ async function handle(
   const { pathname: path } = new URL(request.url ?? '/', 'http://bridge');
   if (request.method === 'GET' && path === '/health') return { status: 200, body: { ok: true } };
   if (options.token !== undefined) {
-    const given = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    const given = givenToken(request.headers.authorization ?? '');
     if (given === undefined || !sameToken(given, options.token)) {
       throw new BridgeError(401, 'Unauthorized: send the token of the bridge as `Authorization: Bearer`.');
     }

@@ -7,14 +7,17 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
+import { createMysqlBridge } from '../../scripts/bridge/mysql.ts';
 import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
 import { createRedisBridge } from '../../scripts/bridge/redis.ts';
+import * as mariadbServer from '../../scripts/servers/mariadb.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
 import * as s3Server from '../../scripts/servers/s3.ts';
 import * as upstreamServer from '../../scripts/servers/upstream.ts';
+import * as hostileMysql from './hostile-mysql.ts';
 import * as unrulyServer from './unruly.ts';
 
 /** Plain JSON: it travels into workerd. */
@@ -27,6 +30,18 @@ export interface TestServers {
     readonly connectionString: string;
     /** Another bridge, to the one database `second`, with a token of its own. */
     readonly second: { readonly endpoint: string; readonly token: string };
+  };
+  readonly mysql: {
+    readonly host: string;
+    readonly port: number;
+    readonly user: string;
+    readonly password: string;
+    readonly database: string;
+    /** A bridge to that database, and its token. */
+    readonly endpoint: string;
+    readonly token: string;
+    /** Ports of servers that attack who connects; see hostile-mysql.ts. */
+    readonly hostile: Readonly<Record<hostileMysql.Attack, number>>;
   };
   readonly redis: { readonly url: string; readonly token: string };
   readonly s3: {
@@ -61,6 +76,12 @@ const ORDERS = `
     (3, 'Edsger', false, 0.99, '[{"sku": "B2", "quantity": 1}]', '2026-02-01T12:00:00Z')`;
 
 const BUCKET = 'tidegate';
+
+/** Of localhost, signed by itself: nobody trusts it. */
+const CERTIFICATE = {
+  path: resolve(import.meta.dirname, 'untrusted-certificate.pem'),
+  keyPath: resolve(import.meta.dirname, 'untrusted-key.pem'),
+};
 
 /** No test run takes so long. */
 const ABANDONED_MILLISECONDS = 3_600_000;
@@ -126,6 +147,18 @@ function startAll(): Shared {
     };
   };
 
+  const mysql = async (): Promise<TestServers['mysql']> => {
+    const [{ stop: _, ...server }, hostile] = await Promise.all([
+      at('mariadb').then((options) => keep(mariadbServer.start({ ...options, certificate: CERTIFICATE }))),
+      keep(hostileMysql.start()),
+    ]);
+    const { host, port, user, password, database } = server;
+    const token = 'mysql-token';
+    const url = `mysql://${user}:${password}@${host}:${port}/${database}`;
+    const bridge = await keep(listen(createMysqlBridge({ url, token })));
+    return { ...server, endpoint: `http://127.0.0.1:${bridge.port}`, token, hostile: hostile.ports };
+  };
+
   const redis = async (): Promise<TestServers['redis']> => {
     const { url } = await keep(redisServer.start(await at('redis')));
     const token = 'redis-token';
@@ -149,9 +182,9 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
-  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc()] as const;
+  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc(), mysql()] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onMysql] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -159,7 +192,8 @@ function startAll(): Shared {
       onS3.status === 'rejected' ||
       upstream.status === 'rejected' ||
       onUnruly.status === 'rejected' ||
-      onOidc.status === 'rejected'
+      onOidc.status === 'rejected' ||
+      onMysql.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -170,6 +204,7 @@ function startAll(): Shared {
       upstream: { url: upstream.value.url },
       unruly: onUnruly.value,
       oidc: onOidc.value,
+      mysql: onMysql.value,
     };
   });
   return { servers, running, folder, users: 0 };
