@@ -13,6 +13,7 @@ import { fail, ok } from '../../../src/core/errors.ts';
 import type { RunRecord } from '../../../src/core/engine/record.ts';
 import { judgeCanary } from '../../../src/core/policy/canary.ts';
 import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
+import { oauthOf } from '../../../src/runtime/oauth/index.ts';
 import { outboundOf } from '../../../src/runtime/outbound/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { endpointSettings } from '../../../src/core/outbound/settings.ts';
@@ -152,6 +153,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}): TestControl 
       replay: () => Promise.resolve(ok([])),
       recover: () => Promise.resolve({ looked: 0, items: [], next: undefined }),
     },
+    oauth: oauthOf(env),
     outbound: outboundOf(env),
     ...memoryRuns(),
     ...overrides,
