@@ -9,6 +9,9 @@ import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
 import { createRedisBridge } from '../../scripts/bridge/redis.ts';
+import * as azuriteServer from '../../scripts/servers/azurite.ts';
+import * as gcsServer from '../../scripts/servers/gcs.ts';
+import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
@@ -36,6 +39,14 @@ export interface TestServers {
     readonly secretAccessKey: string;
     readonly bucket: string;
   };
+  readonly azure: {
+    readonly endpoint: string;
+    readonly account: string;
+    readonly accountKey: string;
+    readonly bucket: string;
+  };
+  /** See scripts/servers/gcs.ts. */
+  readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
   /** See scripts/servers/oidc.ts. */
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
@@ -139,6 +150,17 @@ function startAll(): Shared {
     return { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET };
   };
 
+  const azure = async (): Promise<TestServers['azure']> => {
+    const { endpoint, account, accountKey, createContainer } = await keep(azuriteServer.start());
+    await createContainer(BUCKET);
+    return { endpoint, account, accountKey, bucket: BUCKET };
+  };
+
+  const gcs = async (): Promise<TestServers['gcs']> => {
+    const { endpoint, serviceAccount } = await keep(gcsServer.start([BUCKET]));
+    return { endpoint, serviceAccount, bucket: BUCKET };
+  };
+
   const unruly = async (): Promise<string[]> => {
     const started = await Promise.all([1, 2, 3].map(() => keep(unrulyServer.start())));
     return started.map(({ url }) => url);
@@ -149,9 +171,9 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
-  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc()] as const;
+  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc(), azure(), gcs()] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -159,7 +181,9 @@ function startAll(): Shared {
       onS3.status === 'rejected' ||
       upstream.status === 'rejected' ||
       onUnruly.status === 'rejected' ||
-      onOidc.status === 'rejected'
+      onOidc.status === 'rejected' ||
+      onAzure.status === 'rejected' ||
+      onGcs.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -170,6 +194,8 @@ function startAll(): Shared {
       upstream: { url: upstream.value.url },
       unruly: onUnruly.value,
       oidc: onOidc.value,
+      azure: onAzure.value,
+      gcs: onGcs.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -69,6 +69,8 @@ async function attempt(connector: Connector, way: Way, url: string): Promise<str
     connection: { name: settings === undefined ? '' : 'c', settings: settings?.output, secrets: way.secrets },
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),
+    openStore: () => Promise.reject(new Error('no stores here')),
+    bucket: undefined,
     idempotencyKey: 'run:step:0',
     signal: undefined,
     now: () => 0,
