@@ -13,15 +13,13 @@ export interface AzuriteServer extends Running {
   createContainer(name: string): Promise<void>;
 }
 
+const require = createRequire(import.meta.url);
 const ACCOUNT = 'tidegate';
 const VERSION = '2021-12-02';
 
 export async function start(): Promise<AzuriteServer> {
   const accountKey = randomBytes(32).toString('base64');
-  const program = join(
-    dirname(createRequire(import.meta.url).resolve('azurite/package.json')),
-    'dist/src/blob/main.js',
-  );
+  const program = join(dirname(require.resolve('azurite/package.json')), 'dist/src/blob/main.js');
   const options = ['--inMemoryPersistence', '--disableTelemetry', '--blobHost', '127.0.0.1', '--blobPort', '0'];
   const child = spawn(process.execPath, [program, ...options], {
     env: { ...process.env, AZURITE_ACCOUNTS: `${ACCOUNT}:${accountKey}` },

@@ -72,8 +72,8 @@ export const LIMITS = {
   webhookBodyBytes: 900 * 1024,
   /** Reply of an upstream that a step reads into memory (an isolate has 128 MB for everything). */
   responseBodyBytes: 8 * 1024 * 1024,
-  /** A part of a large object on its way: S3 takes 5 MB and more, Google multiples of 256 KB, memory a few of them. */
-  objectPartBytes: 8 * 1024 * 1024,
+  /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */
+  objectPartBytes: 5 * 1024 * 1024,
   /** Parts of one object; S3 and R2 take no more. */
   objectParts: 10_000,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */

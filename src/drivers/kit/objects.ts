@@ -158,7 +158,7 @@ export async function readWhole(source: OpenedObject, reading: Reading): Promise
     const most = LIMITS.responseBodyBytes;
     return fail('upstream.too-large', `The object has ${source.streamBytes} bytes; a step reads up to ${most} of one.`);
   }
-  const parts = partsOfStream(source, reading);
+  const parts = partsOfStream(source, reading, source.streamBytes);
   if (!parts.ok) return parts;
   const whole = await parts.value.next();
   if (!whole.ok) await parts.value.cancel();
@@ -169,13 +169,17 @@ interface StreamParts extends Parts {
   cancel(): Promise<void>;
 }
 
-/** Pieces of `LIMITS.objectPartBytes`, but for the last, in one buffer that is filled again and again. */
-function partsOfStream({ stream, streamBytes: totalBytes }: OpenedObject, reading: Reading): Result<StreamParts> {
+/** Pieces of `bufferBytes`, but for the last, in one buffer that is filled again and again. */
+function partsOfStream(
+  { stream, streamBytes: totalBytes }: OpenedObject,
+  reading: Reading,
+  bufferBytes: number = LIMITS.objectPartBytes,
+): Result<StreamParts> {
   if (totalBytes > LIMITS.objectPartBytes * LIMITS.objectParts) {
     return fail('upstream.too-large', `The object has ${totalBytes} bytes, more than can be copied in parts.`);
   }
   const reader = stream.getReader();
-  const buffer = new Uint8Array(Math.min(totalBytes, LIMITS.objectPartBytes));
+  const buffer = new Uint8Array(Math.min(totalBytes, bufferBytes));
   let left: Uint8Array = new Uint8Array();
   let seen = 0;
 
