@@ -31,8 +31,8 @@ beforeAll(async () => {
     settings: { account, endpoint: azure.endpoint, bucket: azure.bucket },
     secrets: { accountKey },
   });
-  await chain('there', { connection: 'warehouse', key: 'large' }, { connection: 'archive', key: 'large' });
-  await chain('back', { connection: 'archive', key: 'large' }, { connection: 'warehouse', key: 'large again' });
+  await chain('there', { connection: 'warehouse', key: '200 MB' }, { connection: 'archive', key: '200 MB' });
+  await chain('back', { connection: 'archive', key: '200 MB' }, { connection: 'warehouse', key: '200 MB again' });
 });
 afterAll(async () => {
   await gateway.stop();
@@ -72,7 +72,7 @@ async function copied(name: string): Promise<unknown> {
 describe('a copy of 200 MB', () => {
   it('between two stores stays under 128 MB of memory, and is the same when it comes back', async () => {
     const original = randomBytes(SIZE);
-    await (await s3Fetch('PUT', 'large', original)).text();
+    await (await s3Fetch('PUT', '200 MB', original)).text();
     const pid = gateway.worker.pid() ?? 0;
     const before = memoryOf(pid, 'VmRSS');
     forgetPeak(pid);
@@ -87,7 +87,7 @@ describe('a copy of 200 MB', () => {
     );
     expect(growth).toBeLessThan(GROWTH_LIMIT);
     const digest: Hash = createHash('sha256');
-    for await (const chunk of (await s3Fetch('GET', 'large again')).body ?? []) digest.update(chunk);
+    for await (const chunk of (await s3Fetch('GET', '200 MB again')).body ?? []) digest.update(chunk);
     expect(digest.digest('hex')).toBe(createHash('sha256').update(original).digest('hex'));
   });
 });

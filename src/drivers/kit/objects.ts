@@ -169,7 +169,10 @@ interface StreamParts extends Parts {
   cancel(): Promise<void>;
 }
 
-/** Pieces of `bufferBytes`, but for the last, in one buffer that is filled again and again. */
+/**
+ * Pieces of `bufferBytes`, but for the last, in one buffer that is filled again and again: pieces that the stream
+ * makes are only freed when somebody collects the garbage. Takes the byte streams that `fetch` and R2 give.
+ */
 function partsOfStream(
   { stream, streamBytes: totalBytes }: OpenedObject,
   reading: Reading,
@@ -178,40 +181,21 @@ function partsOfStream(
   if (totalBytes > LIMITS.objectPartBytes * LIMITS.objectParts) {
     return fail('upstream.too-large', `The object has ${totalBytes} bytes, more than can be copied in parts.`);
   }
-  const reader = stream.getReader();
-  const buffer = new Uint8Array(Math.min(totalBytes, bufferBytes));
-  let left: Uint8Array = new Uint8Array();
+  const reader = stream.getReader({ mode: 'byob' });
+  let buffer = new ArrayBuffer(Math.min(totalBytes, bufferBytes));
   let seen = 0;
-
-  const fill = async (): Promise<Result<number>> => {
-    let filled = 0;
-    const wanted = Math.min(buffer.byteLength, totalBytes - seen);
-    while (filled < wanted) {
-      if (left.byteLength === 0) {
-        const { done, value } = await reader.read();
-        if (done) return wrongLength(seen + filled, totalBytes);
-        left = value;
-      }
-      const taken = left.subarray(0, wanted - filled);
-      buffer.set(taken, filled);
-      left = left.subarray(taken.byteLength);
-      filled += taken.byteLength;
-    }
-    return ok(filled);
-  };
-
   return ok({
     totalBytes,
     async next() {
       try {
         if (reading.signal?.aborted) return interrupted(undefined, reading.signal, 'The object store');
-        const filled = await fill();
-        if (!filled.ok) return filled;
-        seen += filled.value;
-        if (seen === totalBytes && (left.byteLength > 0 || !(await reader.read()).done)) {
-          return wrongLength('more', totalBytes);
-        }
-        return ok(filled.value === 0 ? undefined : buffer.subarray(0, filled.value));
+        const wanted = Math.min(buffer.byteLength, totalBytes - seen);
+        if (wanted === 0) return ok(undefined);
+        const { value: part } = await reader.readAtLeast(wanted, new Uint8Array(buffer, 0, wanted));
+        seen += part?.byteLength ?? 0;
+        if (part === undefined || part.byteLength < wanted) return wrongLength(seen, totalBytes);
+        buffer = part.buffer;
+        return ok(part);
       } catch (thrown) {
         if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
         return interrupted(thrown, reading.signal, 'The object store');

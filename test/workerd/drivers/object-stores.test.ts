@@ -29,7 +29,7 @@ describe.each(NAMES)('%s', (store) => {
   const put = async (params: unknown): Promise<Facts> => (await done('put', params)) as Facts;
 
   it('puts, reads, overwrites, finds and deletes objects', async () => {
-    const key = 'crud/object.txt';
+    const key = 'crud of all/object.txt';
     expect(await done('head', { key })).toEqual({ exists: false });
     await put({ key, text: 'first' });
     const { etag } = await put({ key, text: 'second ünï', metadata: { owner: 'ada' } });
@@ -54,17 +54,19 @@ describe.each(NAMES)('%s', (store) => {
   });
 
   it('reads parts of an object, and refuses one outside of it', async () => {
-    await put({ key: 'range.txt', text: '0123456789' });
-    const get = (part: object) => done('get', { key: 'range.txt', ...part });
+    await put({ key: 'range of all.txt', text: '0123456789' });
+    const get = (part: object) => done('get', { key: 'range of all.txt', ...part });
     expect(await get({ firstByte: 3, lastByte: 5 })).toMatchObject({ body: '345', sizeBytes: 10 });
     expect(await get({ firstByte: 8 })).toMatchObject({ body: '89' });
     expect(await get({ firstByte: 8, lastByte: 99 })).toMatchObject({ body: '89' });
-    await faultOf(call('get', { key: 'range.txt', firstByte: 5, lastByte: 3 }), 'step.params');
-    const fault = await faultOf(call('get', { key: 'range.txt', firstByte: 50 }), 'upstream.rejected');
+    await faultOf(call('get', { key: 'range of all.txt', firstByte: 5, lastByte: 3 }), 'step.params');
+    const fault = await faultOf(call('get', { key: 'range of all.txt', firstByte: 50 }), 'upstream.rejected');
     expect(fault.data).toMatchObject({ status: 416 });
   });
 
-  it.each(KEYS)('takes the key %j literally', async (key) => {
+  it.each(KEYS)('takes the key %j literally', async (written) => {
+    // Other tests put the same keys into the same bucket.
+    const key = `all/${written}`;
     await put({ key, text: key });
     expect(await done('get', { key })).toMatchObject({ body: key });
     const { objects } = (await done('list', { prefix: key })) as { objects: { key: string }[] };
@@ -125,7 +127,10 @@ describe.each(NAMES)('%s', (store) => {
       contentType: 'application/json',
       metadata: { owner: 'ada' },
     });
-    const fault = await faultOf(call('copy', { from: { key: 'nothing' }, to: { key: 'copied' } }), 'upstream.rejected');
+    const fault = await faultOf(
+      call('copy', { from: { key: 'never there' }, to: { key: 'copied' } }),
+      'upstream.rejected',
+    );
     expect(fault.data).toMatchObject({ status: 404 });
   });
 
