@@ -20,6 +20,8 @@ export interface Env {
   readonly DATA: D1Database;
   /** Large outputs and ended runs; without it, both stay in the run objects. */
   readonly BLOBS?: R2Bucket;
+  /** The owner's objects: what `r2.*` actions read and write. */
+  readonly OBJECTS?: R2Bucket;
   readonly RUNS: DurableObjectNamespace<RunObject>;
   /** Events of webhook sources, an object each. */
   readonly INBOX: DurableObjectNamespace<InboxObject>;

@@ -1,14 +1,32 @@
 /** The connectors that this Worker has. */
 
+import { azureBlob } from './azure-blob/index.ts';
 import { d1 } from './d1/index.ts';
 import { data } from './data/index.ts';
 import { flow } from './flow/index.ts';
+import { gcs } from './gcs/index.ts';
 import { http } from './http/index.ts';
 import type { Connector } from './kit/types.ts';
 import { mysql } from './mysql/index.ts';
+import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
+import { r2 } from './r2/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
 import { webhooks } from './webhooks/index.ts';
 
-export const connectors: readonly Connector[] = [flow, data, http, d1, mysql, postgres, redis, s3, webhooks];
+export const connectors: readonly Connector[] = [
+  flow,
+  data,
+  http,
+  d1,
+  mysql,
+  postgres,
+  redis,
+  s3,
+  r2,
+  azureBlob,
+  gcs,
+  objects,
+  webhooks,
+];

@@ -85,6 +85,10 @@ export const LIMITS = {
   databaseInsertRows: 1_000,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
+  /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */
+  objectPartBytes: 5 * 1024 * 1024,
+  /** Parts of one object; S3 and R2 take no more. */
+  objectParts: 10_000,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
   blobFromBytes: 100 * 1024,
   /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */

@@ -1,11 +1,12 @@
 /** What an attempt gives to an action. */
 
-import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../connectors/kit/types.ts';
+import type { ActionContext, Action, OpenConnection, OutgoingMessage, StoreContext } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
 import { connectOnlyTo, type GuardedConnect, type HyperdriveByName } from '../drivers/http/guarded-connect.ts';
 import type { GuardedFetch } from '../drivers/http/guarded-fetch.ts';
+import type { ObjectStore } from '../drivers/kit/objects.ts';
 import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
 
@@ -17,6 +18,7 @@ export interface ActionHost {
   readonly connect: GuardedConnect;
   readonly hyperdrive?: HyperdriveByName;
   readonly data: D1Database;
+  readonly bucket: R2Bucket | undefined;
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
   linkTo(what: Decidable): Promise<Result<string>>;
@@ -24,6 +26,14 @@ export interface ActionHost {
   sendMessage(application: string, message: OutgoingMessage, key: string): Promise<Result<unknown>>;
   /** A connection with its secrets in the clear; for an action without one, `NO_CONNECTION`. */
   open(name: string | undefined, action: ActionFacts): Result<OpenConnection> | Promise<Result<OpenConnection>>;
+  /** The same for a connection to any object store. */
+  openStore(name: string): Promise<Result<StoreConnection>>;
+}
+
+/** A connection, and how the store behind it is reached from an attempt. */
+export interface StoreConnection {
+  readonly connection: OpenConnection;
+  open(context: StoreContext): Result<ObjectStore>;
 }
 
 export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, secrets: undefined };
@@ -31,6 +41,7 @@ export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, se
 /** What is rarely asked for is made only then: contexts are made for every attempt. */
 export class AttemptContext implements ActionContext {
   readonly data: D1Database;
+  readonly bucket: R2Bucket | undefined;
   readonly now: () => number;
   readonly connection: OpenConnection;
   // Not `#private`: a context may be extended by `Object.create`.
@@ -39,6 +50,7 @@ export class AttemptContext implements ActionContext {
 
   constructor(attempt: Attempt, host: ActionHost, connection: OpenConnection) {
     this.data = host.data;
+    this.bucket = host.bucket;
     this.now = host.now;
     this.connection = connection;
     this.attempt = attempt;
@@ -78,6 +90,12 @@ export class AttemptContext implements ActionContext {
 
   sendMessage(application: string, message: OutgoingMessage): Promise<Result<unknown>> {
     return this.host.sendMessage(application, message, this.idempotencyKey);
+  }
+
+  async openStore(name: string): Promise<Result<ObjectStore>> {
+    const { attempt, host } = this;
+    const opened = await host.openStore(name);
+    return opened.ok ? opened.value.open(new AttemptContext(attempt, host, opened.value.connection)) : opened;
   }
 
   async approvalLink(id: string, to: string | undefined): Promise<Result<string>> {

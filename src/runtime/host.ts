@@ -1,7 +1,7 @@
 /** The one {@link ActionHost} of an isolate: installed actions, guarded traffic, opened connections. */
 
 import { safeParse } from 'valibot';
-import { NO_CONNECTION, type ActionHost } from './action-context.ts';
+import { NO_CONNECTION, type ActionHost, type StoreConnection } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
 import { currentConfiguration, vaultOf, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
@@ -25,6 +25,7 @@ function build(env: Env): ActionHost {
     actions: actionsByName,
     ...wayOutOf(env),
     data: env.DATA,
+    bucket: env.OBJECTS,
     now: Date.now,
     linkTo: async (what) => {
       const links = createLinks(env.TIDEGATE_MASTER_KEY);
@@ -39,7 +40,17 @@ function build(env: Env): ActionHost {
         ? configuration.then((loaded) => open(env, loaded, name, connector))
         : open(env, configuration, name, connector);
     },
+    openStore: async (name) => openStore(env, await currentConfiguration(env), name),
   };
+}
+
+async function openStore(env: Env, configuration: Configuration, name: string): Promise<Result<StoreConnection>> {
+  const connector = configuration.connections.get(name)?.connector ?? 's3';
+  const connection = await open(env, configuration, name, connector);
+  if (!connection.ok) return connection;
+  const store = connectorsByName.get(connector)?.connection?.store;
+  if (store !== undefined) return ok({ connection: connection.value, open: store });
+  return fail('connection.invalid', `The connection ${name} is for ${connector}, which is no object store.`);
 }
 
 /** Decrypted connections live as long as the configuration that they belong to. */

@@ -192,10 +192,12 @@ function shadowHost(env: Env, start: RunStart, call: Call): ActionHost {
     connect: () => ({ ok: false, fault: SENDS_NOTHING }),
     // No action touches it that is left as it is.
     data: env.DATA,
+    bucket: env.OBJECTS,
     now: () => now,
     linkTo: async () => ok('https://shadow.invalid/'),
     sendMessage: async () => ok(null),
     open: () => ok(NO_CONNECTION),
+    openStore: () => Promise.resolve({ ok: false, fault: SENDS_NOTHING }),
   };
 }
 

@@ -11,6 +11,9 @@ import { createMysqlBridge } from '../../scripts/bridge/mysql.ts';
 import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
 import { createRedisBridge } from '../../scripts/bridge/redis.ts';
 import * as mariadbServer from '../../scripts/servers/mariadb.ts';
+import * as azuriteServer from '../../scripts/servers/azurite.ts';
+import * as gcsServer from '../../scripts/servers/gcs.ts';
+import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
@@ -51,6 +54,14 @@ export interface TestServers {
     readonly secretAccessKey: string;
     readonly bucket: string;
   };
+  readonly azure: {
+    readonly endpoint: string;
+    readonly account: string;
+    readonly accountKey: string;
+    readonly bucket: string;
+  };
+  /** See scripts/servers/gcs.ts. */
+  readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
   /** See scripts/servers/oidc.ts. */
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
@@ -172,6 +183,17 @@ function startAll(): Shared {
     return { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET };
   };
 
+  const azure = async (): Promise<TestServers['azure']> => {
+    const { endpoint, account, accountKey, createContainer } = await keep(azuriteServer.start());
+    await createContainer(BUCKET);
+    return { endpoint, account, accountKey, bucket: BUCKET };
+  };
+
+  const gcs = async (): Promise<TestServers['gcs']> => {
+    const { endpoint, serviceAccount } = await keep(gcsServer.start([BUCKET]));
+    return { endpoint, serviceAccount, bucket: BUCKET };
+  };
+
   const unruly = async (): Promise<string[]> => {
     const started = await Promise.all([1, 2, 3].map(() => keep(unrulyServer.start())));
     return started.map(({ url }) => url);
@@ -182,9 +204,19 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
-  const starting = [postgres(), redis(), s3(), keep(upstreamServer.start()), unruly(), oidc(), mysql()] as const;
+  const starting = [
+    postgres(),
+    redis(),
+    s3(),
+    keep(upstreamServer.start()),
+    unruly(),
+    oidc(),
+    azure(),
+    gcs(),
+    mysql(),
+  ] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onMysql] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -193,6 +225,8 @@ function startAll(): Shared {
       upstream.status === 'rejected' ||
       onUnruly.status === 'rejected' ||
       onOidc.status === 'rejected' ||
+      onAzure.status === 'rejected' ||
+      onGcs.status === 'rejected' ||
       onMysql.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
@@ -205,6 +239,8 @@ function startAll(): Shared {
       unruly: onUnruly.value,
       oidc: onOidc.value,
       mysql: onMysql.value,
+      azure: onAzure.value,
+      gcs: onGcs.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -6,6 +6,7 @@ import type { Result } from '../../core/errors.ts';
 import type { OAuthClient } from '../../core/oauth/settings.ts';
 import type { SocketHost } from '../../core/policy/egress.ts';
 import type { GuardedConnect, HyperdriveByName } from '../../drivers/http/guarded-connect.ts';
+import type { ObjectStore } from '../../drivers/kit/objects.ts';
 
 /** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
 export interface OpenConnection<Settings = unknown, Secrets = unknown> {
@@ -74,7 +75,20 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   sendMessage(application: string, message: OutgoingMessage): Promise<Result<unknown>>;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
+  /** The bucket of the owner's data; undefined where none is bound as OBJECTS. */
+  readonly bucket: R2Bucket | undefined;
+  /**
+   * The object store behind a connection by name, of whatever connector, for an action that names more than one:
+   * its traffic goes where that connection may go, and nowhere else.
+   */
+  openStore(connection: string): Promise<Result<ObjectStore>>;
 }
+
+/** What an object store needs of the attempt that uses it. */
+export type StoreContext<Settings = unknown, Secrets = unknown> = Pick<
+  ActionContext<Settings, Secrets>,
+  'fetch' | 'connection' | 'signal' | 'now'
+>;
 
 export interface Action<Params = unknown, Settings = unknown, Secrets = unknown> {
   readonly title: string;
@@ -105,6 +119,8 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
   sockets?(settings: Settings, secrets: Secrets): readonly SocketHost[];
   /** How such a connection gets its tokens; undefined for one that is not by OAuth. */
   oauth?(settings: Settings, secrets: Secrets): OAuthClient | undefined;
+  /** The object store behind such a connection, where it is one. */
+  store?(context: StoreContext<Settings, Secrets>): Result<ObjectStore>;
 }
 
 /** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */

@@ -85,6 +85,29 @@ export async function request(fetch: typeof globalThis.fetch, given: HttpRequest
   }
 }
 
+/** The reply to a request whose body, where it is a success, is left to be read. */
+export interface OpenReply extends HttpReply {
+  readonly stream?: ReadableStream<Uint8Array>;
+}
+
+/**
+ * As {@link request}, but follows no redirect and leaves the body of a success as a stream, of any length. One whose
+ * length is not known, since it was not said or is that of its compressed form, is read as by {@link request}.
+ */
+export async function openRequest(fetch: typeof globalThis.fetch, given: HttpRequest): Promise<Result<OpenReply>> {
+  const refused = urlFault(given.url) ?? headerFault(given.headers);
+  if (refused !== undefined) return refused;
+  try {
+    const response = await fetch(given.url, initOf(given));
+    const { ok: isSuccess, body, status, headers } = response;
+    const isLong = headers.has('content-length') && !headers.has('content-encoding');
+    if (!isSuccess || body === null || !isLong) return await read(response, given);
+    return ok({ status, headers, contentType: headers.get('content-type'), body: '', stream: body });
+  } catch (thrown) {
+    return trafficFault(thrown, given);
+  }
+}
+
 function headerFault(headers: HttpRequest['headers']): Result<never> | undefined {
   for (const name in headers) {
     if (!HEADER_NAME.test(name)) return fail('request.invalid', `headers: "${name.slice(0, 100)}" is no header name.`);
@@ -155,11 +178,14 @@ const tooLarge = (url: string): Result<never> =>
 /** Whatever `fetch` or the reading of a body threw. */
 function trafficFault(thrown: unknown, { url, signal }: HttpRequest): Result<never> {
   if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
+  return interrupted(thrown, signal, hostOf(url));
+}
+
+/** What ended traffic before its end. @param other the other side, as the message names it */
+export function interrupted(thrown: unknown, signal: AbortSignal | undefined, other: string): Result<never> {
   if (signal?.aborted) {
     if (signal.reason instanceof FaultError) return { ok: false, fault: signal.reason.fault };
-    return fail('step.timeout', `${hostOf(url)} did not answer in time.`);
+    return fail('step.timeout', `${other} did not answer in time.`);
   }
-  return fail('upstream.unreachable', `${hostOf(url)} could not be reached, or broke off its reply.`, {
-    detail: thrown,
-  });
+  return fail('upstream.unreachable', `${other} could not be reached, or broke off its reply.`, { detail: thrown });
 }

@@ -4,7 +4,7 @@
  */
 
 import { fail, fault, ok, type Fault, type Result } from '../../core/errors.ts';
-import { request } from '../http/request.ts';
+import { openRequest, request } from '../http/request.ts';
 import { retryAfter } from '../http/status.ts';
 
 /** What a driver needs of the attempt that calls it. */
@@ -46,6 +46,25 @@ export async function exchange(wire: Wire, outgoing: Outgoing): Promise<Result<I
   return ok({ status, headers, bytes: typeof body === 'string' ? new TextEncoder().encode(body) : body });
 }
 
+/** A success whose body is left to be read, or a refusal without `stream`. */
+export interface OpenIncoming extends Incoming {
+  readonly stream?: ReadableStream<Uint8Array>;
+}
+
+export async function openExchange(wire: Wire, outgoing: Outgoing): Promise<Result<OpenIncoming>> {
+  const reply = await openRequest(wire.fetch, { ...outgoing, signal: wire.signal, readAs: () => 'bytes' });
+  if (!reply.ok) return reply;
+  const { status, headers, body, stream } = reply.value;
+  const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body;
+  return ok({ status, headers, bytes, ...(stream !== undefined && { stream }) });
+}
+
+/** The body of a success, with the length that it will have. */
+export const bodyOf = ({ stream, bytes, headers }: OpenIncoming) =>
+  stream === undefined
+    ? { stream: new Blob([bytes]).stream(), streamBytes: bytes.byteLength }
+    : { stream, streamBytes: Number(headers.get('content-length')) };
+
 export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 /** @param system the name of the other side in messages, e.g. `Redis` */
@@ -81,6 +100,7 @@ export function refusal(
   if (status < 400) {
     return fault('upstream.invalid', `${system} answered with status ${status}; give its final address.`, extra);
   }
-  const code = status >= 500 || status === 408 ? 'upstream.unavailable' : 'upstream.rejected';
+  const isLasting = status === 501;
+  const code = (status >= 500 && !isLasting) || status === 408 ? 'upstream.unavailable' : 'upstream.rejected';
   return fault(code, `${system} answered with status ${status}${because}.`, extra);
 }

@@ -2,24 +2,31 @@
 
 import { isObject } from '../../core/json.ts';
 import type { Fault, Result } from '../../core/errors.ts';
-import { exchange, refusal, textOf, type Incoming, type Wire } from '../kit/exchange.ts';
+import {
+  exchange,
+  openExchange,
+  refusal,
+  textOf,
+  type Incoming,
+  type OpenIncoming,
+  type Wire,
+} from '../kit/exchange.ts';
+import { conditionHeaders, type PutOptions } from '../kit/objects.ts';
+import { element } from '../kit/xml.ts';
 import { signRequest, type S3Connection, type S3Request } from './sign.ts';
-import { element } from './xml.ts';
-
-export interface ObjectName {
-  readonly bucket?: string | undefined;
-  readonly key: string;
-}
-
-export interface PutOptions {
-  readonly contentType?: string | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
-}
 
 export async function call(connection: S3Connection, wire: Wire, request: S3Request): Promise<Result<Incoming>> {
   const signed = await signRequest(connection, request, wire.now());
-  if (!signed.ok) return signed;
-  const reply = await exchange(wire, signed.value);
+  return signed.ok ? accepted(await exchange(wire, signed.value), wire) : signed;
+}
+
+/** As {@link call}, with the body left to be read. */
+export async function open(connection: S3Connection, wire: Wire, request: S3Request): Promise<Result<OpenIncoming>> {
+  const signed = await signRequest(connection, request, wire.now());
+  return signed.ok ? accepted(await openExchange(wire, signed.value), wire) : signed;
+}
+
+function accepted<T extends Incoming>(reply: Result<T>, wire: Wire): Result<T> {
   if (!reply.ok) return reply;
   const { status } = reply.value;
   return status >= 200 && status < 300 ? reply : { ok: false, fault: s3Fault(reply.value, wire.now()) };
@@ -40,11 +47,8 @@ export function causeOf(fault: Fault): { readonly status?: unknown; readonly cod
   return isObject(fault.data) ? fault.data : {};
 }
 
-export const etagOf = (value: string | null | undefined): string | undefined => value?.replaceAll('"', '') ?? undefined;
-
-export function putHeaders(options: PutOptions = {}): Record<string, string> {
-  return {
-    ...(options.contentType === undefined ? {} : { 'content-type': options.contentType }),
-    ...Object.fromEntries(Object.entries(options.metadata ?? {}).map(([name, value]) => [`x-amz-meta-${name}`, value])),
-  };
-}
+export const putHeaders = ({ contentType, metadata = {}, ...conditions }: PutOptions = {}): Record<string, string> => ({
+  ...(contentType !== undefined && { 'content-type': contentType }),
+  ...Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])),
+  ...conditionHeaders(conditions),
+});

@@ -2,9 +2,17 @@
 
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { textOf, type Wire } from '../kit/exchange.ts';
-import { call, etagOf, putHeaders, s3Fault, type ObjectName, type PutOptions } from './call.ts';
+import {
+  conditionHeaders,
+  etagOf,
+  type ObjectName,
+  type Parts,
+  type PutOptions,
+  type Written,
+} from '../kit/objects.ts';
+import { element, escapeXml } from '../kit/xml.ts';
+import { call, putHeaders, s3Fault } from './call.ts';
 import type { S3Connection } from './sign.ts';
-import { element, escapeXml } from './xml.ts';
 
 /** How long giving up an upload may take; it runs after the attempt's own time. */
 const ABORT_MILLISECONDS = 10_000;
@@ -13,9 +21,9 @@ export async function upload(
   connection: S3Connection,
   wire: Wire,
   name: ObjectName,
-  parts: readonly Uint8Array[],
-  options: PutOptions | undefined,
-): Promise<Result<{ etag: string | undefined }>> {
+  parts: Parts,
+  { ifMatch, ifNoneMatch, ...options }: PutOptions = {},
+): Promise<Result<Written>> {
   const created = await call(connection, wire, {
     method: 'POST',
     ...name,
@@ -25,7 +33,7 @@ export async function upload(
   if (!created.ok) return created;
   const uploadId = element(textOf(created.value.bytes), 'UploadId');
   if (uploadId === undefined) return fail('upstream.invalid', 'S3 gave no id for the upload.');
-  const result = await sendParts(connection, wire, name, parts, uploadId);
+  const result = await sendParts(connection, wire, name, parts, uploadId, conditionHeaders({ ifMatch, ifNoneMatch }));
   if (!result.ok) {
     // Parts of an unfinished upload cost storage until somebody gives it up; best effort, the fault stays.
     const late = { ...wire, signal: AbortSignal.timeout(ABORT_MILLISECONDS) };
@@ -38,12 +46,17 @@ async function sendParts(
   connection: S3Connection,
   wire: Wire,
   name: ObjectName,
-  parts: readonly Uint8Array[],
+  parts: Parts,
   uploadId: string,
-): Promise<Result<{ etag: string | undefined }>> {
+  conditions: Readonly<Record<string, string>>,
+): Promise<Result<Written>> {
   const listed: string[] = [];
-  for (const [index, body] of parts.entries()) {
-    const partNumber = String(index + 1);
+  for (let number = 1; ; number++) {
+    const part = await parts.next();
+    if (!part.ok) return part;
+    const body = part.value;
+    if (body === undefined) break;
+    const partNumber = String(number);
     const sent = await call(connection, wire, { method: 'PUT', ...name, query: { partNumber, uploadId }, body });
     if (!sent.ok) return sent;
     const etag = escapeXml(sent.value.headers.get('etag') ?? '');
@@ -53,7 +66,7 @@ async function sendParts(
     method: 'POST',
     ...name,
     query: { uploadId },
-    headers: { 'content-type': 'application/xml' },
+    headers: { 'content-type': 'application/xml', ...conditions },
     body: new TextEncoder().encode(`<CompleteMultipartUpload>${listed.join('')}</CompleteMultipartUpload>`),
   });
   if (!completed.ok) return completed;

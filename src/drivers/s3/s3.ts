@@ -1,96 +1,45 @@
 /** S3 and what speaks like it (R2, MinIO, Swift, …): objects, lists, presigned addresses, multipart uploads. */
 
 import { fail, ok, type Result } from '../../core/errors.ts';
-import { textOf, type Incoming, type Wire } from '../kit/exchange.ts';
-import { call, causeOf, etagOf, putHeaders, type ObjectName, type PutOptions } from './call.ts';
+import { bodyOf, textOf, type Incoming, type Wire } from '../kit/exchange.ts';
+import {
+  bucketOf,
+  conditionHeaders,
+  encodeKey,
+  etagOf,
+  factsOf,
+  rangeHeaders,
+  type Listing,
+  type ObjectStore,
+} from '../kit/objects.ts';
+import { element, elements } from '../kit/xml.ts';
+import { call, causeOf, open, putHeaders, s3Fault } from './call.ts';
 import { upload } from './multipart.ts';
 import { presign, type S3Connection, type S3Request } from './sign.ts';
-import { element, elements } from './xml.ts';
 
-interface ObjectFacts {
-  readonly contentType: string | undefined;
-  /** Of the whole object, also where a range was asked. */
-  readonly sizeBytes: number;
-  readonly etag: string | undefined;
-  /** ISO 8601 */
-  readonly lastModified: string | undefined;
-  readonly metadata: Readonly<Record<string, string>>;
-}
+const METADATA = 'x-amz-meta-';
 
-interface StoredObject extends ObjectFacts {
-  readonly bytes: Uint8Array;
-}
-
-interface ListOptions {
-  readonly bucket?: string | undefined;
-  readonly prefix?: string | undefined;
-  readonly delimiter?: string | undefined;
-  /** At most 1,000, the bound of S3. */
-  readonly limit?: number | undefined;
-  readonly cursor?: string | undefined;
-}
-
-interface Listing {
-  readonly objects: readonly {
-    readonly key: string;
-    readonly sizeBytes: number;
-    readonly etag: string | undefined;
-    readonly lastModified: string | undefined;
-  }[];
-  /** What the delimiter folded together. */
-  readonly prefixes: readonly string[];
-  /** Where the next page starts; undefined on the last. */
-  readonly cursor: string | undefined;
-}
-
-/** Bytes from `first` to `last`, both included; without `last` to the end. */
-interface ByteRange {
-  readonly first: number;
-  readonly last?: number | undefined;
-}
-
-interface PresignOptions {
-  readonly method: 'GET' | 'PUT';
-  readonly expiresSeconds: number;
-  /** For PUT: the upload must then send this type. */
-  readonly contentType?: string | undefined;
-}
-
-export interface S3Driver {
-  get(name: ObjectName, range?: ByteRange): Promise<Result<StoredObject>>;
-  /** Undefined where there is no such object. */
-  head(name: ObjectName): Promise<Result<ObjectFacts | undefined>>;
-  put(name: ObjectName, bytes: Uint8Array, options?: PutOptions): Promise<Result<{ etag: string | undefined }>>;
-  /** Succeeds also where there is no such object. */
-  delete(name: ObjectName): Promise<Result<undefined>>;
-  list(options: ListOptions): Promise<Result<Listing>>;
-  presign(name: ObjectName, options: PresignOptions): Promise<Result<string>>;
-  /** All parts or nothing: what was sent is given up when one fails. Parts but the last take 5 MB at least. */
-  multipart(
-    name: ObjectName,
-    parts: readonly Uint8Array[],
-    options?: PutOptions,
-  ): Promise<Result<{ etag: string | undefined }>>;
-}
-
-export function createS3Driver(connection: S3Connection, wire: Wire): S3Driver {
+export function createS3Store(connection: S3Connection, wire: Wire): ObjectStore {
   const send = (request: S3Request): Promise<Result<Incoming>> => call(connection, wire, request);
 
   return {
-    async get(name, range) {
-      const headers = range === undefined ? {} : { range: `bytes=${range.first}-${range.last ?? ''}` };
-      const reply = await send({ method: 'GET', ...name, headers });
-      return reply.ok ? ok({ bytes: reply.value.bytes, ...factsOf(reply.value.headers) }) : reply;
+    async get(name, { range, ...conditions } = {}) {
+      // What the other side compresses on its own would not be as long as it says.
+      const headers = { ...rangeHeaders(range), ...conditionHeaders(conditions), 'accept-encoding': 'identity' };
+      const reply = await open(connection, wire, { method: 'GET', ...name, headers });
+      if (!reply.ok) return causeOf(reply.fault).status === 304 ? ok(undefined) : reply;
+      return ok({ ...factsOf(reply.value.headers, METADATA), ...bodyOf(reply.value) });
     },
     async head(name) {
       const reply = await send({ method: 'HEAD', ...name });
-      if (reply.ok) return ok(factsOf(reply.value.headers));
+      if (reply.ok) return ok(factsOf(reply.value.headers, METADATA));
       return causeOf(reply.fault).status === 404 ? ok(undefined) : reply;
     },
     async put(name, bytes, options) {
       const reply = await send({ method: 'PUT', ...name, headers: putHeaders(options), body: bytes });
       return reply.ok ? ok({ etag: etagOf(reply.value.headers.get('etag')) }) : reply;
     },
+    putParts: (name, parts, options) => upload(connection, wire, name, parts, options),
     async delete(name) {
       const reply = await send({ method: 'DELETE', ...name });
       return reply.ok || causeOf(reply.fault).code === 'NoSuchKey' ? ok(undefined) : reply;
@@ -111,30 +60,24 @@ export function createS3Driver(connection: S3Connection, wire: Wire): S3Driver {
       });
       return reply.ok ? listingOf(textOf(reply.value.bytes)) : reply;
     },
-    presign: (name, { method, expiresSeconds, contentType }) =>
-      presign(
-        connection,
-        { method, ...name, ...(contentType === undefined ? {} : { headers: { 'content-type': contentType } }) },
-        expiresSeconds,
-        wire.now(),
-      ),
-    multipart: (name, parts, options) => upload(connection, wire, name, parts, options),
-  };
-}
-
-function factsOf(headers: Headers): ObjectFacts {
-  const modified = Date.parse(headers.get('last-modified') ?? '');
-  const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1];
-  return {
-    contentType: headers.get('content-type') ?? undefined,
-    sizeBytes: Number(total ?? headers.get('content-length') ?? 0),
-    etag: etagOf(headers.get('etag')),
-    lastModified: Number.isNaN(modified) ? undefined : new Date(modified).toISOString(),
-    metadata: Object.fromEntries(
-      [...headers].flatMap(([name, value]) =>
-        name.startsWith('x-amz-meta-') ? [[name.slice('x-amz-meta-'.length), value]] : [],
-      ),
-    ),
+    async copy(from, to) {
+      const bucket = bucketOf(from.bucket, connection.bucket);
+      if (!bucket.ok) return bucket;
+      const key = encodeKey(from.key);
+      if (!key.ok) return key;
+      const headers = { 'x-amz-copy-source': `/${bucket.value}/${key.value}` };
+      const reply = await send({ method: 'PUT', ...to, headers });
+      if (!reply.ok) return reply;
+      const xml = textOf(reply.value.bytes);
+      // As for a multipart upload, the status is sent before the work is done.
+      if (element(xml, 'Code') === undefined) return ok({ etag: etagOf(element(xml, 'ETag')) });
+      return { ok: false, fault: s3Fault({ ...reply.value, status: 500 }, wire.now()) };
+    },
+    async presign(name, { method, expiresSeconds, contentType }) {
+      const headers: Record<string, string> = contentType === undefined ? {} : { 'content-type': contentType };
+      const url = await presign(connection, { method, ...name, headers }, expiresSeconds, wire.now());
+      return url.ok ? ok({ url: url.value, headers }) : url;
+    },
   };
 }
 

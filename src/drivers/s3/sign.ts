@@ -8,18 +8,19 @@
 import { AwsV4Signer } from 'aws4fetch';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import type { Outgoing } from '../kit/exchange.ts';
+import { bucketOf, encodeKey, hexOf } from '../kit/objects.ts';
 
 export interface S3Connection {
   /** Without the bucket, e.g. `https://s3.eu-central-1.amazonaws.com`. */
   readonly endpoint: string;
   readonly region: string;
   /** Used where an operation names none. */
-  readonly bucket?: string;
+  readonly bucket?: string | undefined;
   /** The bucket in the path (default) or, where false, before the host. */
-  readonly pathStyle?: boolean;
+  readonly pathStyle?: boolean | undefined;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly sessionToken?: string;
+  readonly sessionToken?: string | undefined;
 }
 
 export interface S3Request {
@@ -33,14 +34,13 @@ export interface S3Request {
 
 /** The address of a bucket or object; `step.params` where no address can name it. */
 function addressOf(connection: S3Connection, request: S3Request): Result<URL> {
-  const bucket = request.bucket ?? connection.bucket;
-  if (bucket === undefined) return fail('step.params', 'Give `bucket`: the connection names none.');
-  if (!/^[A-Za-z0-9][\w.-]{1,254}$/.test(bucket)) return fail('step.params', `\`bucket\` is no name of a bucket.`);
+  const bucket = bucketOf(request.bucket, connection.bucket);
+  if (!bucket.ok) return bucket;
   const url = URL.parse(connection.endpoint);
   if (url === null) return fail('connection.invalid', '`endpoint` is no absolute URL.');
   const base = url.pathname.replace(/\/+$/, '');
-  const path = connection.pathStyle === false ? base : `${base}/${bucket}`;
-  if (connection.pathStyle === false) url.host = `${bucket}.${url.host}`;
+  const path = connection.pathStyle === false ? base : `${base}/${bucket.value}`;
+  if (connection.pathStyle === false) url.host = `${bucket.value}.${url.host}`;
   if (request.key === undefined) url.pathname = path === '' ? '/' : path;
   else {
     const key = encodeKey(request.key);
@@ -52,20 +52,6 @@ function addressOf(connection: S3Connection, request: S3Request): Result<URL> {
     .join('&');
   return ok(url);
 }
-
-/**
- * URLs swallow segments `.` and `..`, encoded or not. A key that has one keeps it by encoding its slashes
- * too, which leaves a single segment; the other side decodes and signs the same key.
- */
-function encodeKey(key: string): Result<string> {
-  if (key === '' || key === '.' || key === '..') return fail('step.params', '`key` may not be empty, `.` or `..`.');
-  if (!key.isWellFormed()) return fail('step.params', '`key` is not valid Unicode: it holds half a character.');
-  const encoded = encodeURIComponent(key);
-  return ok(/(^|\/)\.\.?(\/|$)/.test(key) ? encoded : encoded.replaceAll('%2F', '/'));
-}
-
-const hex = (bytes: ArrayBuffer): string =>
-  Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** `20150830T123600Z` */
 const stamp = (now: number): string => new Date(now).toISOString().replace(/[:-]|\.\d{3}/g, '');
@@ -88,7 +74,7 @@ export async function signRequest(
   const url = addressOf(connection, request);
   if (!url.ok) return url;
   const { method, body } = request;
-  const digest = hex(await crypto.subtle.digest('SHA-256', body ?? new Uint8Array()));
+  const digest = hexOf(await crypto.subtle.digest('SHA-256', body ?? new Uint8Array()));
   const signer = new AwsV4Signer({
     ...signerOptions(connection, now),
     method,

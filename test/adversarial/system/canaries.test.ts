@@ -98,6 +98,21 @@ async function useConnections(): Promise<void> {
       settings: { endpoint: base, region: 'r', bucket: 'bucket' },
       secrets: { accessKeyId: 'id', secretAccessKey: canary('a key of S3'), sessionToken: canary('a session of S3') },
     },
+    'c-azure': {
+      connector: 'azure-blob',
+      settings: { account: 'account', endpoint: base, bucket: 'bucket' },
+      secrets: { sas: `sv=2021-12-02&sig=${canary('a SAS of Azure')}` },
+    },
+    'c-gcs': {
+      connector: 'gcs',
+      settings: { endpoint: base, tokenEndpoint: `${base}/token`, bucket: 'bucket' },
+      secrets: { serviceAccount: { client_email: 'a@example.com', private_key: canary('a key of Google') } },
+    },
+    'c-hmac': {
+      connector: 'gcs',
+      settings: { endpoint: base, bucket: 'bucket' },
+      secrets: { accessKeyId: 'id', secretAccessKey: canary('an HMAC key of Google') },
+    },
     'c-pg': {
       connector: 'postgres',
       settings: { endpoint: `${base}/sql` },
@@ -131,6 +146,18 @@ async function useConnections(): Promise<void> {
   }
   steps['redis'] = { use: 'redis.get', connection: 'c-redis', with: { key: 'a' }, ...fails };
   steps['s3'] = { use: 's3.get', connection: 'c-s3', with: { key: 'a' }, ...fails };
+  for (const [id, use] of [
+    ['azure', 'azure-blob.get'],
+    ['gcs', 'gcs.get'],
+    ['hmac', 'gcs.get'],
+  ] as const) {
+    steps[id] = { use, connection: `c-${id}`, with: { key: 'a' }, ...fails };
+  }
+  const [from, to] = [
+    { connection: 'c-azure', key: 'a' },
+    { connection: 'c-gcs', key: 'a' },
+  ];
+  steps['copy'] = { use: 'objects.copy', with: { from, to }, ...fails };
   steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };
   steps['elsewhere'] = { use: 'http.get', connection: 'c-http', with: { url: 'https://evil.example/' }, ...fails };
   for (const mode of ['inline', 'durable']) {

@@ -1,5 +1,6 @@
 /** Row 32: the public lists of tricks, through every way on which an address leaves the gateway. */
 
+import { generateKeyPairSync } from 'node:crypto';
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { connectors } from '../../../src/connectors/index.ts';
@@ -26,6 +27,9 @@ interface Way {
   readonly params: (url: string) => unknown;
 }
 
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const PRIVATE_KEY = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+
 /** Each connector that sends something, with the place in which an address may stand. */
 const WAYS: Readonly<Record<string, readonly Way[]>> = {
   http: [
@@ -42,6 +46,28 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       params: () => ({ key: 'a' }),
     },
   ],
+  'azure-blob': [
+    {
+      action: 'get',
+      settings: (endpoint) => ({ account: 'account', endpoint, bucket: 'bucket' }),
+      secrets: { accountKey: 'a2V5' },
+      params: () => ({ key: 'a' }),
+    },
+  ],
+  gcs: [
+    {
+      action: 'get',
+      settings: (endpoint) => ({ endpoint, bucket: 'bucket' }),
+      secrets: { accessKeyId: 'a', secretAccessKey: 's' },
+      params: () => ({ key: 'a' }),
+    },
+    {
+      action: 'get',
+      settings: (tokenEndpoint) => ({ tokenEndpoint, bucket: 'bucket' }),
+      secrets: { serviceAccount: { client_email: 'a@example.com', private_key: PRIVATE_KEY } },
+      params: () => ({ key: 'a' }),
+    },
+  ],
   postgres: [
     {
       action: 'query',
@@ -52,8 +78,8 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
   ],
 };
 
-/** They send nothing themselves; messages of `webhooks` leave from the gateway's own objects. */
-const QUIET = new Set(['data', 'flow', 'd1', 'webhooks']);
+/** They send nothing themselves; messages of `webhooks` leave from the gateway's own objects, copies by the stores. */
+const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'webhooks']);
 
 /** `refused`, by whatever looks at the address first. */
 async function attempt(connector: Connector, way: Way, url: string): Promise<string> {
@@ -69,6 +95,8 @@ async function attempt(connector: Connector, way: Way, url: string): Promise<str
     connection: { name: settings === undefined ? '' : 'c', settings: settings?.output, secrets: way.secrets },
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),
+    openStore: () => Promise.reject(new Error('no stores here')),
+    bucket: undefined,
     idempotencyKey: 'run:step:0',
     signal: undefined,
     now: () => 0,

@@ -105,10 +105,12 @@ export const host: ActionHost = {
   connect: () => fail('egress.refused', 'no traffic'),
   // Handed on to every action; none of these looks at it.
   data: {} as D1Database,
+  bucket: undefined,
   now: () => Date.now(),
   linkTo: () => Promise.resolve(ok('link')),
   sendMessage: () => Promise.resolve(ok(null)),
   open: () => ok(NO_CONNECTION),
+  openStore: () => Promise.reject(new Error('no stores')),
 };
 
 export interface DriveOptions {

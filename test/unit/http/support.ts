@@ -84,6 +84,8 @@ export async function run(
     connection: more?.connection ?? NO_CONNECTION,
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),
+    openStore: () => Promise.reject(new Error('no stores here')),
+    bucket: undefined,
     idempotencyKey: 'run-1:step:0',
     signal: more?.signal ?? new AbortController().signal,
     now: () => NOW,

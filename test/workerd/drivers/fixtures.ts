@@ -16,6 +16,7 @@ declare global {
   namespace Cloudflare {
     interface Env {
       readonly DATA: D1Database;
+      readonly OBJECTS: R2Bucket;
     }
   }
 }
@@ -33,6 +34,9 @@ export interface CallOptions {
   readonly connect?: GuardedConnect;
   readonly hyperdrive?: HyperdriveByName;
   readonly data?: D1Database;
+  readonly openStore?: ActionContext['openStore'];
+  /** `with` as the author wrote it, where it is not what was evaluated. */
+  readonly written?: unknown;
 }
 
 /** Actions of a connector by name, each with its parameters parsed first. */
@@ -56,8 +60,10 @@ export const actionsOf =
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,
       input: {},
-      written: params,
+      written: options.written ?? params,
       data: options.data ?? env.DATA,
+      bucket: env.OBJECTS,
+      openStore: options.openStore ?? (() => Promise.reject(new Error('no other stores here'))),
     };
     return found.run(v.parse(found.params, params), context);
   };

@@ -1,28 +1,17 @@
-/** What the actions of `s3` take, and their connection. */
+/** What the actions of all object stores take. */
 
 import * as v from 'valibot';
 
-const text = v.pipe(v.string(), v.minLength(1));
+export const text = v.pipe(v.string(), v.minLength(1));
 
-export const settings = v.strictObject({
-  endpoint: v.pipe(
-    v.string(),
-    v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
-    v.description('Without the bucket, e.g. https://s3.eu-central-1.amazonaws.com.'),
-  ),
-  region: v.pipe(text, v.description('E.g. eu-central-1; `auto` for R2.')),
-  bucket: v.optional(v.pipe(text, v.description('Used where a step names none.'))),
-  pathStyle: v.optional(v.pipe(v.boolean(), v.description('False puts the bucket before the host. Default true.'))),
-});
+/** Where a store is reached. */
+export const endpoint = v.pipe(
+  v.string(),
+  v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
+);
 
-export const secrets = v.strictObject({
-  accessKeyId: text,
-  secretAccessKey: text,
-  sessionToken: v.optional(text),
-});
-
-const name = {
-  bucket: v.optional(text),
+export const name = {
+  bucket: v.optional(v.pipe(text, v.description('That of the connection where it is left out. Azure: the container.'))),
   key: v.pipe(text, v.maxLength(1024), v.description('Taken literally, also with `../`, spaces and any Unicode.')),
 };
 
@@ -32,15 +21,18 @@ const content = {
   base64: v.optional(v.pipe(v.string(), v.description('Bytes in base64, stored as such.'))),
 };
 
-const stored = {
+export const stored = {
   contentType: v.optional(text),
   metadata: v.optional(
     v.pipe(
       v.record(v.pipe(v.string(), v.regex(/^[a-z0-9-]+$/, 'Must consist of a-z, 0-9 and -.')), v.string()),
-      v.description('Kept with the object as `x-amz-meta-…`; values in Latin-1.'),
+      v.description('Kept with the object; values in Latin-1. Azure writes `_` for `-`.'),
     ),
   ),
 };
+
+const etag = v.pipe(v.string(), v.minLength(1), v.regex(/^[^"\p{Cc}]+$/u, 'Must be an etag without its quotes.'));
+const ifMatch = v.optional(v.pipe(etag, v.description('Only while the object has this etag; else status 412.')));
 
 const byte = v.pipe(v.number(), v.integer(), v.minValue(0));
 
@@ -49,10 +41,25 @@ export const getParams = v.strictObject({
   as: v.optional(v.pipe(v.picklist(['text', 'json', 'base64']), v.description('What `body` becomes.')), 'text'),
   firstByte: v.optional(v.pipe(byte, v.description('Reads a part of the object, from this byte on.'))),
   lastByte: v.optional(v.pipe(byte, v.description('The last byte of the part, included.'))),
+  ifMatch,
+  ifNoneMatch: v.optional(v.pipe(etag, v.description('Gives `notModified: true` while the object has this etag.'))),
 });
 
 export const nameParams = v.strictObject(name);
-export const putParams = v.strictObject({ ...name, ...content, ...stored });
+export const putParams = v.strictObject({
+  ...name,
+  ...content,
+  ...stored,
+  ifMatch,
+  ifNoneMatch: v.optional(
+    v.pipe(v.literal('*'), v.description('Only where there is no such object; else status 412.')),
+  ),
+});
+
+export const copyParams = v.strictObject({
+  from: v.pipe(v.strictObject(name), v.description('The object that is copied.')),
+  to: v.pipe(v.strictObject(name), v.description('What is made or replaced.')),
+});
 
 export const listParams = v.strictObject({
   bucket: v.optional(text),
@@ -76,7 +83,7 @@ export const multipartParams = v.strictObject({
     v.array(v.strictObject(content)),
     v.minLength(1),
     v.maxLength(10_000),
-    v.description('In order. All but the last take 5 MB at least.'),
+    v.description('In order. S3: all but the last take 5 MB at least.'),
   ),
 });
 

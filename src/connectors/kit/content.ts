@@ -1,7 +1,7 @@
 /** The body of an object between its bytes and the JSON of a step. */
 
 import { Buffer } from 'node:buffer';
-import type { Content } from './schemas.ts';
+import type { Content } from './object-schemas.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
 
 const FORMS = ['text', 'json', 'base64'] as const;
