@@ -1,7 +1,7 @@
 /** What an attempt gives to an action. */
 
 import type { ActionContext, Action, OpenConnection, OutgoingMessage } from '../connectors/kit/types.ts';
-import type { ActionFacts } from '../core/chain/catalogue.ts';
+import type { ConnectionRef } from '../core/chain/connection.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
 import { connectOnlyTo, type GuardedConnect } from '../drivers/http/guarded-connect.ts';
@@ -22,7 +22,10 @@ export interface ActionHost {
   /** Sends a message to an application. @param key the same key twice is one message */
   sendMessage(application: string, message: OutgoingMessage, key: string): Promise<Result<unknown>>;
   /** A connection with its secrets in the clear; for an action without one, `NO_CONNECTION`. */
-  open(name: string | undefined, action: ActionFacts): Result<OpenConnection> | Promise<Result<OpenConnection>>;
+  open(
+    ref: ConnectionRef | undefined,
+    attempt: Pick<Attempt, 'run' | 'frame' | 'step'>,
+  ): Result<OpenConnection> | Promise<Result<OpenConnection>>;
 }
 
 export const NO_CONNECTION: OpenConnection = { name: '', settings: undefined, secrets: undefined };

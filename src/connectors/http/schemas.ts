@@ -65,6 +65,15 @@ export const httpSettings = v.strictObject({
     v.description('The connection is used for this host only.'),
   ),
   headers: v.optional(v.pipe(v.record(v.string(), v.string()), v.description('Sent with every request; not secret.'))),
+  probe: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\/[^\s#\\]*$/, 'Must be a path behind the `baseUrl`, such as /health.'),
+      v.description(
+        'What a probe gets, which must answer 2xx. By default any answer of the host but a refusal will do.',
+      ),
+    ),
+  ),
 });
 
 export const httpSecrets = v.union([

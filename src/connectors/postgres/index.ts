@@ -60,6 +60,7 @@ export const postgres: Connector = {
   connection: {
     required: true,
     ...connection,
+    probe: () => ({ action: 'query', params: { sql: 'select 1' } }),
     origins: ({ endpoint }: Settings) => [endpoint === undefined ? 'https://*.neon.tech' : originOf(endpoint)],
   },
   actions: {

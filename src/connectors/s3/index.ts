@@ -40,6 +40,9 @@ export const s3: Connector = {
   connection: {
     required: true,
     ...connection,
+    // Without a bucket of its own there is nothing that the credentials are sure to be good for.
+    probe: ({ bucket }: InferOutput<typeof settings>) =>
+      bucket === undefined ? undefined : { action: 'list', params: { limit: 1 } },
     origins: ({ endpoint, pathStyle }: InferOutput<typeof settings>) =>
       pathStyle === false ? [originOf(endpoint).replace('//', '//*.')] : [originOf(endpoint)],
   },
