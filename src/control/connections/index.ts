@@ -11,6 +11,7 @@ import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { listHealth, loadHealth } from '../../store/connection-health.ts';
 import { listConnections, loadConnection, removeConnection, saveConnection } from '../../store/connections.ts';
+import { OWNER } from '../../store/tenants.ts';
 import { Secret } from '../../vault/secret.ts';
 import { connectionContext } from '../../vault/vault.ts';
 
@@ -58,7 +59,7 @@ export const connections = [
       201: { description: 'It was made.', schema: shown },
     },
     faults: ['connection.invalid', 'vault.closed'],
-    async handle({ ports, actor, params: { name }, query: { tenant }, body: given }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER }, body: given }) {
       const { connector, settings, secrets, probeMinutes } = given;
       const checked = checkConnection(ports.connectors, connector, settings, secrets);
       if (!checked.ok) return checked;
@@ -85,7 +86,7 @@ export const connections = [
     path: `${API}/connections`,
     query: ofTenant,
     replies: { 200: { description: 'Ordered by name, without secrets.', schema: listOf(shown) } },
-    async handle({ ports, query: { tenant } }) {
+    async handle({ ports, query: { tenant = OWNER } }) {
       const [rows, health] = await Promise.all([listConnections(ports.db, tenant), listHealth(ports.db, tenant)]);
       const byName = new Map(health.map((each) => [each.name, each]));
       return ok({ status: 200, body: { items: rows.map((row) => show(row, byName.get(row.name))) } });
@@ -102,7 +103,7 @@ export const connections = [
     query: ofTenant,
     replies: { 200: { description: 'Without secrets.', schema: shown } },
     faults: ['connection.not-found'],
-    async handle({ ports, params: { name }, query: { tenant } }) {
+    async handle({ ports, params: { name }, query: { tenant = OWNER } }) {
       const [row, health] = await Promise.all([
         loadConnection(ports.db, tenant, name),
         loadHealth(ports.db, { tenant, name }),
@@ -121,7 +122,7 @@ export const connections = [
     query: ofTenant,
     replies: { 204: { description: 'Chains that use it fail from now on.' } },
     faults: ['connection.not-found'],
-    async handle({ ports, actor, params: { name }, query: { tenant } }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER } }) {
       if (!(await removeConnection(ports.db, tenant, name, actor, ports.now()))) return notFound(name, tenant);
       await ports.configurationChanged();
       return ok({ status: 204 });

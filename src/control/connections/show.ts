@@ -15,7 +15,6 @@ export const tenantName = v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.
 export const ofTenant = v.strictObject({
   tenant: v.optional(
     v.pipe(tenantName, v.description('The end customer whose connection it is; by default the owner’s own.')),
-    OWNER,
   ),
 });
 

@@ -1,6 +1,7 @@
 /** Kill switches of connections and connectors, and probes on request. */
 
 import * as v from 'valibot';
+import { OWNER } from '../../store/tenants.ts';
 import { disabledShown, healthShown, notFound, ofTenant, showDisabled, showHealth } from './show.ts';
 import { API, endpoint, type Endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
@@ -47,7 +48,7 @@ export const connectionSwitches: readonly Endpoint[] = [
     body: reason,
     replies: OFF,
     faults: ['connection.not-found'],
-    async handle({ ports, actor, params: { name }, query: { tenant }, body }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER }, body }) {
       const now = ports.now();
       const disabled = { at: now, by: actor, reason: body.reason };
       if (!(await switchConnection(ports.db, { tenant, name }, disabled, { actor, now })))
@@ -67,7 +68,7 @@ export const connectionSwitches: readonly Endpoint[] = [
     query: ofTenant,
     replies: ON,
     faults: ['connection.not-found'],
-    async handle({ ports, actor, params: { name }, query: { tenant } }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER } }) {
       const by = { actor, now: ports.now() };
       if (!(await switchConnection(ports.db, { tenant, name }, null, by))) return notFound(name, tenant);
       await ports.configurationChanged();
@@ -85,7 +86,7 @@ export const connectionSwitches: readonly Endpoint[] = [
     query: ofTenant,
     replies: { 200: { description: 'Whether the other side answers and takes the secrets.', schema: healthShown } },
     faults: ['connection.not-found', 'connection.disabled', 'connection.invalid'],
-    async handle({ ports, actor, params: { name }, query: { tenant } }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER } }) {
       const row = await loadConnection(ports.db, tenant, name);
       if (row === undefined) return notFound(name, tenant);
       const health = await ports.custody.probe(row, actor);

@@ -1,6 +1,7 @@
 /** The vault: rotation of the master key, and who had which secrets decrypted. */
 
 import * as v from 'valibot';
+import { OWNER } from '../../store/tenants.ts';
 import { API, endpoint, type Endpoint } from '../endpoint.ts';
 import { notFound, ofTenant, tenantName } from '../connections/show.ts';
 import { instant, iso, isoOrNull, listOf } from '../schemas.ts';
@@ -147,7 +148,7 @@ export const vault: readonly Endpoint[] = [
       },
     },
     faults: ['connection.not-found'],
-    async handle({ ports, params: { name }, query: { tenant } }) {
+    async handle({ ports, params: { name }, query: { tenant = OWNER } }) {
       if ((await loadConnection(ports.db, tenant, name)) === undefined) return notFound(name, tenant);
       await ports.custody.flushAccesses();
       const rows = await listUses(ports.db, tenant, name);
