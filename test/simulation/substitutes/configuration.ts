@@ -16,7 +16,7 @@ export const currentConfiguration = (env: Env): Configuration | Promise<Configur
   servicesOf(env).configuration();
 
 /** Nothing is ever switched off. */
-export const confirmedConfiguration = currentConfiguration;
+export const confirmedConfiguration = (env: Env): Configuration | Promise<Configuration> => currentConfiguration(env);
 
 /** Keeps no secrets: real decryption ends on another thread, at a time of its own. */
 const open: Vault = {
