@@ -24,6 +24,7 @@ const configuration: Configuration = {
   keys: new Map(),
   connections: new Map(),
   purges: new Map(),
+  switches: new Map(),
 };
 
 export default {

@@ -4,6 +4,7 @@ import { createControl } from './control/index.ts';
 import type { ControlPorts } from './control/ports.ts';
 import { signInRulesOf } from './control/principal.ts';
 import { problemResponse } from './core/errors.ts';
+import { LIMITS } from './core/limits.ts';
 import { HOPS_HEADER, hopsOf, loopFault } from './core/policy/hops.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
@@ -13,6 +14,7 @@ import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
 import { handlePayload } from './gateway/payloads.ts';
 import { handlePortal } from './gateway/portal/index.ts';
+import { flushAccesses } from './runtime/access-log.ts';
 import { canaryStatus, judgeCanaries } from './runtime/canary.ts';
 import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { listEvents, readEvent, streamEvents, sweepInboxes } from './runtime/inbox.ts';
@@ -35,9 +37,12 @@ import {
 import { watchPools } from './runtime/health.ts';
 import { hostOf } from './runtime/host.ts';
 import { retentionMilliseconds } from './runtime/retention.ts';
+import { probeConnection, probeDue, warnOfExpiry } from './runtime/probes.ts';
+import { continueRotation, rotationStatus, startRotation } from './runtime/rotation.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
+import { pruneAccesses } from './store/accesses.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
 import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
@@ -89,6 +94,10 @@ export default {
       judgeCanaries(env, configuration),
       pruneRuns(env.DB, prunedBefore),
       foldTraffic(env.DB, Date.now()),
+      continueRotation(env),
+      probeDue(env),
+      warnOfExpiry(env),
+      pruneAccesses(env.DB, Date.now() - LIMITS.accessLogMilliseconds),
     ]);
   },
 
@@ -132,6 +141,12 @@ function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPor
     replayRun: (id, input) => replayRun(env, id, input),
     canaryStatus: (chain) => canaryStatus(env, chain),
     replayShadow: (request) => replayShadow(env, request),
+    custody: {
+      rotationStatus: () => rotationStatus(env),
+      startRotation: (actor) => startRotation(env, actor),
+      probe: (connection, actor) => probeConnection(env, connection, { kind: 'management', actor }),
+      flushAccesses: () => flushAccesses(env),
+    },
     inbox: {
       list: (source, filter) => listEvents(env, source, filter),
       read: (source, id) => readEvent(env, source, id),

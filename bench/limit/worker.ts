@@ -39,6 +39,7 @@ const configuration = {
   keys: new Map(),
   connections: new Map(),
   purges: new Map(),
+  switches: new Map(),
   routes: new Map(),
   upstreams: new Map(),
 };

@@ -7,6 +7,8 @@ import { authorizations } from './authorizations/index.ts';
 import { cache } from './cache/index.ts';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
+import { connectionSwitches } from './connections/switches.ts';
+import { bundles } from './connections/bundle.ts';
 import { API, endpoint, type Endpoint, type Reply } from './endpoint.ts';
 import { eventTypes } from './event-types/index.ts';
 import { events } from './events/index.ts';
@@ -25,6 +27,7 @@ import { sourceEventsAgain } from './sources/events-again.ts';
 import { sources } from './sources/index.ts';
 import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
+import { vault } from './vault/index.ts';
 import { FaultError, fault, ok, problemResponse, type Fault } from '../core/errors.ts';
 import { mayAs } from '../core/roles.ts';
 import type { Trust } from '../runtime/address.ts';
@@ -55,6 +58,9 @@ export const endpoints: readonly Endpoint[] = [
   ...sourceEventsAgain,
   ...connections,
   ...authorizations,
+  ...connectionSwitches,
+  ...bundles,
+  ...vault,
   ...keys,
   ...traffic,
   ...eventTypes,

@@ -13,7 +13,10 @@ import type { Recovered, RecoverRequest, ReplayRequest } from '../runtime/inbox-
 import type { EventFilter, EventPage } from '../runtime/inbox-store.ts';
 import type { OAuthPorts } from '../runtime/oauth/index.ts';
 import type { OutboundPorts } from '../runtime/outbound/index.ts';
+import type { RotationStatus } from '../runtime/rotation.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
+import type { HealthRow } from '../store/connection-health.ts';
+import type { ConnectionRow } from '../store/connections.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
 import type { TrafficFilter, TrafficLine } from '../store/traffic.ts';
 import type { Vault } from '../vault/vault.ts';
@@ -28,6 +31,18 @@ export interface InboxPort {
   /** Faults `event.not-found`, `event.rejected`, `event.unwanted`. */
   replay(source: string, request: ReplayRequest): Promise<Result<readonly EventRun[]>>;
   recover(source: string, request: RecoverRequest): Promise<Recovered>;
+}
+
+/** What is done with sealed records besides reading and writing them. */
+export interface CustodyPort {
+  /** Fault `vault.closed`. */
+  rotationStatus(): Promise<Result<RotationStatus>>;
+  /** Faults `vault.closed`, `rotation.not-needed`. */
+  startRotation(actor: string): Promise<Result<RotationStatus>>;
+  /** Faults `connection.disabled`, `connection.invalid`. */
+  probe(connection: ConnectionRow, actor: string): Promise<Result<HealthRow>>;
+  /** Writes what this isolate has not written of the access log yet. */
+  flushAccesses(): Promise<void>;
 }
 
 export interface ControlPorts {
@@ -58,6 +73,7 @@ export interface ControlPorts {
   /** The canary of a chain as it stands now; it is rolled back first where it is worse. Fault `canary.not-found`. */
   canaryStatus(chain: string): Promise<Result<CanaryStatus>>;
   replayShadow(request: ShadowRequest): Promise<Result<readonly ShadowRun[]>>;
+  readonly custody: CustodyPort;
   readonly inbox: InboxPort;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;

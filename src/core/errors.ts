@@ -99,6 +99,11 @@ export const ERRORS = {
   'oauth.failed': terminal(502, 'The authorization server refused'),
   'oauth.unavailable': retryable(502, 'The authorization server is not able to give a token now'),
   'oauth.state': terminal(400, 'The authorization cannot be completed'),
+  'connection.tenant': terminal(403, 'The caller acts for no tenant'),
+  'connection.disabled': terminal(503, 'The connection is switched off'),
+  'connection.incomplete': terminal(409, 'The connection has no secrets yet'),
+  'connector.not-found': terminal(404, 'There is no such connector'),
+  'rotation.not-needed': terminal(409, 'There is nothing to rotate to'),
   'vault.closed': terminal(503, 'The vault has no usable master key'),
   'vault.unreadable': terminal(500, 'The secrets of the connection cannot be decrypted'),
 

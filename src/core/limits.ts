@@ -501,6 +501,32 @@ export const LIMITS = {
 
   /** Runs of one page of a list. */
   runsPerPage: 100,
+  /** The name of a connection, as it stands in addresses; a step may write an expression for it. */
+  connectionNameCharacters: 64,
+  connectionCharacters: 512,
+  /** Records that one turn of a rotation wraps anew, and turns a minute: a batch of D1 takes 100 statements with ease. */
+  rotationBatchRecords: 50,
+  rotationBatchesPerMinute: 20,
+  /** Records that a rotation names because they cannot be read. */
+  rotationUnreadable: 50,
+  /** How long decryptions and uses gather in an isolate before they go to D1 in one statement, and how many. */
+  accessDelayMilliseconds: 5_000,
+  accessesInMemory: 1_000,
+  /** How long the access log is kept, and rows that one turn of pruning deletes. */
+  accessLogMilliseconds: 90 * 24 * 3_600_000,
+  accessRowsPerTurn: 1_000,
+  accessesPerPage: 100,
+  /** A probe is a cheap call; what takes longer is not well. */
+  probeTimeoutMilliseconds: 10_000,
+  /** Scheduled probes a minute, and at a time: the platform lets six requests wait. */
+  probesPerMinute: 30,
+  probesAtOnce: 5,
+  probeLongestMinutes: 7 * 24 * 60,
+  /** When the owner is told that a connection expires: days before. */
+  expiryWarningDays: [14, 3, 0],
+  /** Connections of one import. */
+  importConnections: 500,
+
   /** Secrets of one webhook source; rotation needs two. */
   sourceSecrets: 16,
   /** Scopes of one API key, each a chain by name; more are `chain:*`. */

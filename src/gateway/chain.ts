@@ -2,7 +2,7 @@
 
 import { readBody } from './body.ts';
 import { httpEvent } from './event.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Identity } from './exchange.ts';
 import { randomId } from './random-id.ts';
 import { NULL_BODY_STATUSES } from './response.ts';
 import type { ChainTarget } from './tables.ts';
@@ -22,10 +22,10 @@ import type { RunAnswer } from '../runtime/answers.ts';
 
 export async function answerChain(exchange: Exchange, asked: Asked): Promise<Response> {
   const { request, method, headers, params, receivedAt, env, ctx } = exchange;
-  const { chain, trigger } = asked;
+  const { chain, trigger, identity } = asked;
   const body = await readBody(method, request);
   if (!body.ok) return problemResponse(body.fault);
-  const event = httpEvent(request, params, body.value, receivedAt);
+  const event = httpEvent(request, params, body.value, receivedAt, identity);
   const making = inputOf(chain.plan, trigger, event);
   const input = making instanceof Promise ? await making : making;
   const issues = chain.plan.validateInput?.(input) ?? [];
@@ -44,6 +44,7 @@ interface Asked {
   readonly trigger: ChainTarget['trigger'];
   /** Two requests with the same one are one durable run. */
   readonly dedupeKey: string | undefined;
+  readonly identity: Identity | undefined;
 }
 
 async function inline(

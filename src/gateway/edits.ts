@@ -24,7 +24,12 @@ export function editedRequest(
   return isPath ? ok({ path: path + query }) : editedWhole(edits, around, path, query);
 }
 
-async function editedWhole(edits: RequestEdits, around: Around, path: string, query: string): Promise<Result<Outgoing>> {
+async function editedWhole(
+  edits: RequestEdits,
+  around: Around,
+  path: string,
+  query: string,
+): Promise<Result<Outgoing>> {
   const { exchange, route } = around;
   const { request } = exchange;
   const scope = scopeOf(around);

@@ -1,6 +1,7 @@
 /** A request as a trigger event. Query and headers are read only when an expression asks for them. */
 
-import type { TriggerEvent } from '../core/engine/state.ts';
+import type { RunIdentity, TriggerEvent } from '../core/engine/state.ts';
+import type { Identity } from './exchange.ts';
 import { Bare } from '../core/json.ts';
 import { HOPS_HEADER, hopsOf } from '../core/policy/hops.ts';
 import { pathStart } from '../core/url.ts';
@@ -16,6 +17,7 @@ export function httpEvent(
   params: TriggerEvent['params'],
   body: unknown,
   receivedAt: number,
+  identity: Identity | undefined,
 ): TriggerEvent {
   let query: Record<string, string> | undefined;
   let headers: Record<string, string> | undefined;
@@ -24,6 +26,8 @@ export function httpEvent(
     params,
     body,
     receivedAt,
+    tenant: identity?.tenant,
+    identity: identity && shownIdentity(identity),
     get query() {
       return (query ??= queryOf(request.url));
     },
@@ -35,6 +39,15 @@ export function httpEvent(
     },
   };
 }
+
+/** A run keeps it in its journal, so the key itself, its limits and its hash stay behind. */
+const shownIdentity = ({ kind, id, tenant, scopes, claims }: Identity): RunIdentity => ({
+  kind,
+  id,
+  tenant,
+  scopes,
+  claims,
+});
 
 /** The part of a URL between the origin and the query, as received. */
 export function pathOf(url: string): string {

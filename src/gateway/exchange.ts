@@ -1,5 +1,6 @@
 /** One request on its way through the gateway, and who made it. */
 
+import type { RunIdentity } from '../core/engine/state.ts';
 import type { Env } from '../env.ts';
 import type { Configuration } from '../runtime/configuration.ts';
 import type { KeyRow } from '../store/configuration.ts';
@@ -30,7 +31,7 @@ export interface Exchange {
 
 /** Who a request comes from, once that is proved. */
 export interface Identity {
-  readonly kind: 'key' | 'jwt' | 'hmac' | 'basic' | 'mtls' | 'access';
+  readonly kind: RunIdentity['kind'];
   /** Unique among identities of all kinds, e.g. `key:key_1f…` or `jwt:https://issuer.example|subject`. */
   readonly id: string;
   /** The end customer that it acts for, where one is known. */

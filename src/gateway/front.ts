@@ -195,7 +195,7 @@ function targetOf(
   }
   const version = versionFor(target.chain, undefined);
   exchange.version = String(version.version);
-  return (inner, dedupeKey) => answerChain(inner, { chain: version, trigger: target.trigger, dedupeKey });
+  return (inner, dedupeKey) => answerChain(inner, { chain: version, trigger: target.trigger, dedupeKey, identity });
 }
 
 const within = (exchange: Exchange, request: Request): Exchange =>

@@ -192,7 +192,7 @@ async function prepared(env: Env, row: SourceRow): Promise<Result<OpenSource>> {
   const vault = vaultOf(env);
   if (!vault.ok) return vault;
   const { name, scheme, settings } = row;
-  const opened = await vault.value.open(sourceContext(scheme, name), row.sealed);
+  const opened = await vault.value.open(sourceContext(scheme, name), row.sealed, { kind: 'gateway', actor: 'webhook' });
   if (!opened.ok) return opened;
   const secrets = parse(array(string()), opened.value);
   const source = await prepareSource({ name, scheme, secrets, settings });

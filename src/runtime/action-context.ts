@@ -1,7 +1,7 @@
 /** What an attempt gives to an action. */
 
 import type { ActionContext, Action, OpenConnection, OutgoingMessage, StoreContext } from '../connectors/kit/types.ts';
-import type { ActionFacts } from '../core/chain/catalogue.ts';
+import type { ConnectionRef } from '../core/chain/connection.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
 import { fail, type Result } from '../core/errors.ts';
 import { connectOnlyTo, type GuardedConnect, type HyperdriveByName } from '../drivers/http/guarded-connect.ts';
@@ -25,9 +25,12 @@ export interface ActionHost {
   /** Sends a message to an application. @param key the same key twice is one message */
   sendMessage(application: string, message: OutgoingMessage, key: string): Promise<Result<unknown>>;
   /** A connection with its secrets in the clear; for an action without one, `NO_CONNECTION`. */
-  open(name: string | undefined, action: ActionFacts): Result<OpenConnection> | Promise<Result<OpenConnection>>;
-  /** The same for a connection to any object store. */
-  openStore(name: string): Promise<Result<StoreConnection>>;
+  open(
+    ref: ConnectionRef | undefined,
+    attempt: Pick<Attempt, 'run' | 'frame' | 'step'>,
+  ): Result<OpenConnection> | Promise<Result<OpenConnection>>;
+  /** The same for a connection to any object store. @param path as `connectionPath` writes it */
+  openStore(path: string, attempt: Pick<Attempt, 'run' | 'frame' | 'step'>): Promise<Result<StoreConnection>>;
 }
 
 /** A connection, and how the store behind it is reached from an attempt. */
@@ -94,7 +97,7 @@ export class AttemptContext implements ActionContext {
 
   async openStore(name: string): Promise<Result<ObjectStore>> {
     const { attempt, host } = this;
-    const opened = await host.openStore(name);
+    const opened = await host.openStore(name, attempt);
     return opened.ok ? opened.value.open(new AttemptContext(attempt, host, opened.value.connection)) : opened;
   }
 

@@ -30,14 +30,15 @@ export async function callChain(
   env: Env,
   parent: Parent,
   wait: CallWait,
-  hops: TriggerEvent['hops'],
+  caller: Pick<TriggerEvent, 'hops' | 'identity' | 'tenant'>,
 ): Promise<Outcome | undefined> {
   try {
     if (parent.depth > LIMITS.callDepth) return tooDeep(wait.chain);
     const active = (await currentConfiguration(env)).chains.get(wait.chain);
     if (active === undefined) return unknownChain(wait.chain);
     const { input, key } = wait;
-    const event = { ...requestlessEvent('chain', input, Date.now()), hops };
+    const { hops, identity, tenant } = caller;
+    const event = { ...requestlessEvent('chain', input, Date.now()), hops, identity, tenant };
     const request = {
       chain: wait.chain,
       version: versionFor(active, key).version,

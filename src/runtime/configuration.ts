@@ -9,8 +9,11 @@
  * Accepted weakness: while D1 does not answer, the last configuration goes on, and so does a revoked key.
  */
 
+import { waitUntil } from 'cloudflare:workers';
+import { noteAccess } from './access-log.ts';
 import { catalogue } from './catalogue.ts';
 import { compileChain } from '../core/chain/compile.ts';
+import { connectionPath } from '../core/chain/connection.ts';
 import type { Plan } from '../core/chain/plan.ts';
 import { FaultError, fault, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -26,6 +29,7 @@ import {
   type ConnectionRow,
   type KeyRow,
   type SourceRow,
+  type SwitchedOff,
 } from '../store/configuration.ts';
 import { createVault, type Vault } from '../vault/vault.ts';
 
@@ -48,7 +52,10 @@ export interface Configuration {
   readonly sources: ReadonlyMap<string, SourceRow>;
   /** By the hash of the key, and by that of the key that it replaced. */
   readonly keys: ReadonlyMap<string, KeyRow>;
+  /** By `connectionPath`. */
   readonly connections: ReadonlyMap<string, ConnectionRow>;
+  /** Connectors that are switched off. */
+  readonly switches: ReadonlyMap<string, SwitchedOff>;
   /** By what was purged of the cache, the revision that did it. */
   readonly purges: ReadonlyMap<string, number>;
 }
@@ -86,7 +93,8 @@ export async function reloadConfiguration(env: Env): Promise<Configuration> {
     upstreams: poolPlans(stored.upstreams),
     sources: new Map(stored.sources.map((source) => [source.name, source])),
     keys: new Map(stored.keys.flatMap((key) => hashesOf(key).map((hash) => [hash, key]))),
-    connections: new Map(stored.connections.map((connection) => [connection.name, connection])),
+    connections: new Map(stored.connections.map((connection) => [connectionPath(connection), connection])),
+    switches: new Map(stored.switches.map(({ connector, disabled }) => [connector, disabled])),
     purges: new Map(stored.purges.map((purge) => [purge.scope, purge.revision])),
   };
   checkedAt = startedAt;
@@ -168,6 +176,13 @@ export async function confirmConfiguration(env: Env, ctx: Pick<ExecutionContext,
   return found ?? currentConfiguration(env);
 }
 
+/**
+ * The configuration by which a step is let through to what can be switched off. In traffic it is there at once;
+ * after a quiet while somebody looks first, so that a switch acts everywhere within five seconds.
+ */
+export const confirmedConfiguration = (env: Env): Configuration | Promise<Configuration> =>
+  current !== undefined && isConfirmed(Date.now()) ? current : confirmConfiguration(env, { waitUntil });
+
 /** Looks for a newer configuration after the response, when it is time to. */
 export function checkInBackground(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): void {
   if (Date.now() - checkedAt >= LIMITS.configurationAgeMilliseconds) {
@@ -213,6 +228,6 @@ let vault: { readonly keys: string | undefined; readonly vault: Result<Vault> } 
 /** The vault of this isolate; a fault where the Worker has no usable master key. */
 export function vaultOf(env: Env): Result<Vault> {
   const keys = env.TIDEGATE_MASTER_KEY;
-  if (vault === undefined || vault.keys !== keys) vault = { keys, vault: createVault(keys) };
+  if (vault === undefined || vault.keys !== keys) vault = { keys, vault: createVault(keys, noteAccess(env)) };
   return vault.vault;
 }

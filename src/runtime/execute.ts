@@ -5,7 +5,8 @@
 
 import { safeParse } from 'valibot';
 import { AttemptContext, type ActionHost } from './action-context.ts';
-import type { Action } from '../connectors/kit/types.ts';
+import type { Action, OpenConnection } from '../connectors/kit/types.ts';
+import { resolveConnection } from '../core/chain/connection.ts';
 import { fail, fault, faultOf, type Fault, type Issue, type Result } from '../core/errors.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import type { Success } from '../core/engine/engine.ts';
@@ -77,7 +78,7 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
   return then(parameters(step, action, step.with.evaluate(frame.scope)), (params) => {
     if (!params.ok) return failed(params.fault);
     if (OPENED.has(step.action.control)) return { kind: 'opened', params: params.value };
-    return then(host.open(step.connection, step.action), (connection) => {
+    return then(openFor(attempt, host), (connection) => {
       if (!connection.ok) return failed(connection.fault);
       const perform = (): MaybePromise<Outcome> => {
         const context = new AttemptContext(attempt, host, connection.value);
@@ -86,6 +87,14 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
       return attempt.intends ? { kind: 'ready', perform: () => guarded(perform) } : perform();
     });
   });
+}
+
+function openFor(attempt: Attempt, host: ActionHost): MaybePromise<Result<OpenConnection>> {
+  const { run, frame, step } = attempt;
+  if (step.connection === undefined) return host.open(undefined, attempt);
+  return then(resolveConnection(step.connection, frame.scope, run.start.event.identity), (ref) =>
+    ref.ok ? host.open(ref.value, attempt) : ref,
+  );
 }
 
 function takeBranch(attempt: Attempt, index: number): MaybePromise<Outcome> {

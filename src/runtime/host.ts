@@ -1,17 +1,22 @@
 /** The one {@link ActionHost} of an isolate: installed actions, guarded traffic, opened connections. */
 
 import { safeParse } from 'valibot';
+import { noteUse } from './access-log.ts';
 import { NO_CONNECTION, type ActionHost, type StoreConnection } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
-import { currentConfiguration, vaultOf, type Configuration } from './configuration.ts';
+import type { Attempt } from './execute.ts';
+import { confirmedConfiguration, vaultOf, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
 import { tokenSource } from './oauth/source.ts';
 import { wayOutOf } from './way-out.ts';
 import type { OpenConnection } from '../connectors/kit/types.ts';
+import type { ActionFacts } from '../core/chain/catalogue.ts';
+import { connectionPath, howToMake, refOf, type ConnectionRef } from '../core/chain/connection.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
+import { connectionContext, type Reader } from '../core/seal.ts';
 import type { Env } from '../env.ts';
+import type { ConnectionRow } from '../store/connections.ts';
 import { createLinks } from '../vault/links.ts';
-import { connectionContext } from '../vault/vault.ts';
 
 let built: { readonly env: Env; readonly host: ActionHost } | undefined;
 
@@ -32,26 +37,55 @@ function build(env: Env): ActionHost {
       return links.ok ? ok(`${env.TIDEGATE_URL ?? ''}/_/approvals/${await links.value.sign(what)}`) : links;
     },
     sendMessage: (application, message, key) => sendOnce(env, application, message, key),
-    open: (name, action) => {
-      if (name === undefined) return ok(NO_CONNECTION);
-      const configuration = currentConfiguration(env);
-      const connector = action.name.slice(0, action.name.indexOf('.'));
+    open: (ref, attempt) => {
+      const { action } = attempt.step;
+      if (ref === undefined && staysInside(action)) return ok(NO_CONNECTION);
+      const connector = connectorOf(action);
+      const configuration = confirmedConfiguration(env);
       return configuration instanceof Promise
-        ? configuration.then((loaded) => open(env, loaded, name, connector))
-        : open(env, configuration, name, connector);
+        ? configuration.then((loaded) => openFor(env, loaded, ref, connector, attempt))
+        : openFor(env, configuration, ref, connector, attempt);
     },
-    openStore: async (name) => openStore(env, await currentConfiguration(env), name),
+    openStore: async (path, attempt) => openStore(env, await confirmedConfiguration(env), path, attempt),
   };
 }
 
-async function openStore(env: Env, configuration: Configuration, name: string): Promise<Result<StoreConnection>> {
-  const connector = configuration.connections.get(name)?.connector ?? 's3';
-  const connection = await open(env, configuration, name, connector);
+/** For an attempt, which is noted. */
+function openFor(
+  env: Env,
+  configuration: Configuration,
+  ref: ConnectionRef | undefined,
+  connector: string,
+  { run, step }: Pick<Attempt, 'run' | 'step'>,
+): Result<OpenConnection> | Promise<Result<OpenConnection>> {
+  const off = configuration.switches.get(connector);
+  if (off !== undefined) {
+    return fail('connection.disabled', `The connector ${connector} is switched off: ${off.reason}`);
+  }
+  if (ref === undefined) return ok(NO_CONNECTION);
+  noteUse(env, ref, run.plan.name, run.start.id);
+  const reader = () => ({ kind: 'step', chain: run.plan.name, run: run.start.id, step: step.path }) as const;
+  return open(env, configuration, ref, connector, reader);
+}
+
+async function openStore(
+  env: Env,
+  configuration: Configuration,
+  path: string,
+  attempt: Pick<Attempt, 'run' | 'step'>,
+): Promise<Result<StoreConnection>> {
+  const connector = configuration.connections.get(path)?.connector ?? 's3';
+  const connection = await openFor(env, configuration, refOf(path), connector, attempt);
   if (!connection.ok) return connection;
   const store = connectorsByName.get(connector)?.connection?.store;
   if (store !== undefined) return ok({ connection: connection.value, open: store });
-  return fail('connection.invalid', `The connection ${name} is for ${connector}, which is no object store.`);
+  return fail('connection.invalid', `The connection ${path} is for ${connector}, which is no object store.`);
 }
+
+const connectorOf = ({ name }: ActionFacts): string => name.slice(0, name.indexOf('.'));
+
+/** What computes or steers the run calls nobody, so that there is nothing to switch off. */
+const staysInside = ({ effect, control }: ActionFacts): boolean => effect === 'pure' || control !== undefined;
 
 /** Decrypted connections live as long as the configuration that they belong to. */
 const opened = new WeakMap<Configuration, Map<string, Result<OpenConnection>>>();
@@ -59,48 +93,53 @@ const opened = new WeakMap<Configuration, Map<string, Result<OpenConnection>>>()
 function open(
   env: Env,
   configuration: Configuration,
-  name: string,
+  ref: ConnectionRef,
   connector: string,
+  reader: () => Reader,
 ): Result<OpenConnection> | Promise<Result<OpenConnection>> {
+  const path = connectionPath(ref);
+  const row = configuration.connections.get(path);
+  if (row === undefined) {
+    return fail('connection.not-found', `There is no connection named ${path}. ${howToMake(ref)}`);
+  }
+  if (row.connector !== connector) {
+    return fail('connection.invalid', `The connection ${path} is for ${row.connector}, not for ${connector}.`);
+  }
+  if (row.disabled !== null) {
+    return fail('connection.disabled', `The connection ${path} is switched off: ${row.disabled.reason}`);
+  }
   let cache = opened.get(configuration);
   if (cache === undefined) opened.set(configuration, (cache = new Map()));
-  return (
-    cache.get(name) ??
-    decrypt(env, configuration, name, connector).then((result) => {
-      if (result.ok) cache.set(name, result);
-      return result;
-    })
-  );
+  const known = cache.get(path);
+  if (known !== undefined) return known;
+  return openRow(env, row, reader()).then((result) => {
+    if (result.ok) cache.set(path, result);
+    return result;
+  });
 }
 
-async function decrypt(
-  env: Env,
-  configuration: Configuration,
-  name: string,
-  connectorName: string,
-): Promise<Result<OpenConnection>> {
-  const row = configuration.connections.get(name);
-  if (row === undefined) {
-    const fix = `PUT /_/api/v1/connections/${name} with {"connector": "${connectorName}", …} makes it.`;
-    return fail('connection.not-found', `There is no connection named ${name}. ${fix}`);
+/** Decrypts a connection, whether or not it is switched off. */
+export async function openRow(env: Env, row: ConnectionRow, reader: Reader): Promise<Result<OpenConnection>> {
+  const { tenant, name, connector } = row;
+  const path = connectionPath(row);
+  const facts = connectorsByName.get(connector)?.connection;
+  if (facts === undefined) return fail('connection.invalid', `${connector} takes no connection.`);
+  if (row.sealed === '') {
+    const missing = row.secretNames.join(', ');
+    return fail('connection.incomplete', `The connection ${path} was imported without its secrets: ${missing}.`);
   }
-  if (row.connector !== connectorName) {
-    return fail('connection.invalid', `The connection ${name} is for ${row.connector}, not for ${connectorName}.`);
-  }
-  const facts = connectorsByName.get(connectorName)?.connection;
-  if (facts === undefined) return fail('connection.invalid', `${connectorName} takes no connection.`);
   const vault = vaultOf(env);
   if (!vault.ok) return vault;
-  const secrets = await vault.value.open(connectionContext(row.tenant, row.connector, name), row.sealed);
+  const secrets = await vault.value.open(connectionContext(tenant, connector, name), row.sealed, reader);
   if (!secrets.ok) return secrets;
   const settings = safeParse(facts.settings, row.settings);
   const parsed = safeParse(facts.secrets, secrets.value);
   if (!settings.success || !parsed.success) {
-    return fail('connection.invalid', `The connection ${name} does not fit ${connectorName} any more; save it again.`);
+    return fail('connection.invalid', `The connection ${path} does not fit ${connector} any more; save it again.`);
   }
   const origins = facts.origins?.(settings.output, parsed.output);
   const sockets = facts.sockets?.(settings.output, parsed.output);
   const tokens =
     facts.oauth?.(settings.output, parsed.output) && tokenSource(env, { tenant: row.tenant, name }, row.updatedAt);
-  return ok({ name, settings: settings.output, secrets: parsed.output, origins, sockets, tokens });
+  return ok({ name: path, settings: settings.output, secrets: parsed.output, origins, sockets, tokens });
 }

@@ -9,6 +9,7 @@
 
 import type { Drive } from './drive.ts';
 import type { Outcome } from './execute.ts';
+import { knownConnection } from '../core/chain/connection.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { hold } from '../core/engine/engine.ts';
 import type { Frame } from '../core/engine/state.ts';
@@ -40,6 +41,7 @@ export interface ProviderCall {
 
 /** What an operator is told, once for each outage. */
 export interface OutageNews {
+  /** By `connectionPath`. */
   readonly connection: string;
   readonly news: 'opened' | 'closed';
   /** What the last call failed with. */
@@ -59,7 +61,9 @@ export class Providers {
 
   /** Whether a step may start; where its provider is paused, it now waits. Undefined where it calls none. */
   admit(drive: Drive, frame: Frame, step: StepPlan): ProviderCall | 'waits' | undefined {
-    const { connection, timeoutMilliseconds } = step;
+    const { timeoutMilliseconds } = step;
+    const { identity } = drive.run.start.event;
+    const connection = step.connection && knownConnection(step.connection, frame.scope, identity);
     if (connection === undefined) return undefined;
     const provider = this.#providerOf(connection);
     const admission = admit(

@@ -339,7 +339,7 @@ export class RunPool {
     if (wait.kind === 'event') this.store.addWait(wait.event, wait.key, id, step);
     if (wait.kind !== 'call') return;
     const depth = (parent?.depth ?? 0) + 1;
-    void callChain(this.#env, { run: id, step, depth }, wait, event.hops).then((outcome) =>
+    void callChain(this.#env, { run: id, step, depth }, wait, event).then((outcome) =>
       outcome === undefined ? undefined : this.settle(id, step, outcome),
     );
   }

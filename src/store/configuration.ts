@@ -5,11 +5,21 @@ import { selectActiveChains, type ChainVersion } from './chains.ts';
 import { connect, type Database } from './database.ts';
 import type { ConnectionRow } from './connections.ts';
 import type { KeyRow } from './keys.ts';
-import { apiKeys, cachePurges, configuration, connections, routes, sources, upstreams } from './schema.ts';
+import {
+  apiKeys,
+  cachePurges,
+  configuration,
+  connections,
+  connectorSwitches,
+  routes,
+  sources,
+  upstreams,
+  type SwitchedOff,
+} from './schema.ts';
 import type { RouteRow, UpstreamRow } from './routes.ts';
 import type { SourceRow } from './sources.ts';
 
-export type { ConnectionRow, KeyRow, SourceRow };
+export type { ConnectionRow, KeyRow, SourceRow, SwitchedOff };
 
 /** A version that gets a part of the runs of its chain. */
 export interface StoredCanary {
@@ -30,6 +40,7 @@ export interface StoredConfiguration {
   readonly sources: readonly SourceRow[];
   readonly connections: readonly ConnectionRow[];
   /** Expired ones too: they expire while an isolate holds them. */
+  readonly switches: readonly { readonly connector: string; readonly disabled: SwitchedOff }[];
   readonly keys: readonly KeyRow[];
   readonly purges: readonly { readonly scope: string; readonly revision: number }[];
 }
@@ -45,7 +56,7 @@ export async function loadRevision(db: D1Database): Promise<number> {
 /** One batch, hence one consistent state. */
 export async function loadConfiguration(db: D1Database): Promise<StoredConfiguration> {
   const database = connect(db);
-  const [revisions, chains, canaries, routeRows, upstreamRows, sourceRows, connectionRows, keys, purges] =
+  const [revisions, chains, canaries, routeRows, upstreamRows, sourceRows, connectionRows, switches, keys, purges] =
     await database.batch([
       selectRevision(database),
       selectActiveChains(database),
@@ -54,6 +65,7 @@ export async function loadConfiguration(db: D1Database): Promise<StoredConfigura
       database.select().from(upstreams),
       database.select().from(sources),
       database.select().from(connections),
+      database.select().from(connectorSwitches),
       database.select().from(apiKeys),
       database.select().from(cachePurges),
     ]);
@@ -65,6 +77,7 @@ export async function loadConfiguration(db: D1Database): Promise<StoredConfigura
     upstreams: upstreamRows,
     sources: sourceRows,
     connections: connectionRows,
+    switches,
     keys,
     purges,
   };

@@ -1,10 +1,12 @@
 /** The connection to D1, and what every change of the configuration writes besides its own rows. */
 
-import { DrizzleQueryError, sql } from 'drizzle-orm';
+import { DrizzleQueryError, sql, type SQL } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
+import type { SQLiteColumn } from 'drizzle-orm/sqlite-core';
 import { drizzle, type DrizzleD1Database } from 'drizzle-orm/d1';
 import { auditLog, configuration } from './schema.ts';
 import { fault, type Fault } from '../core/errors.ts';
+import { contentOf } from '../core/seal.ts';
 
 export type Database = DrizzleD1Database;
 
@@ -48,6 +50,12 @@ export async function changeApart(
   statements: readonly BatchItem<'sqlite'>[],
 ): Promise<void> {
   await database.batch([appendAudit(database, audit), ...statements]);
+}
+
+/** Whether a column holds the same content, whichever master key it is wrapped by. */
+export function hasContent(column: SQLiteColumn, sealed: string): SQL {
+  const content = contentOf(sealed);
+  return sql`substr(${column}, ${-content.length}) = ${content}`;
 }
 
 /** Drizzle's own message quotes the parameters of the query, so only the cause is ever looked at or logged. */

@@ -17,7 +17,23 @@ import type { Judgement } from '../core/policy/canary.ts';
 import type { KeySigning } from '../core/route/key.ts';
 import type { KeyLimits } from '../core/route/limits.ts';
 import type { Role } from '../core/roles.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { Reader, SealContext } from '../core/seal.ts';
 import type { RunRecord, RunStatus, ShownFault, TriggerType } from '../core/engine/record.ts';
+
+/** Who switched it off, when and why. */
+export interface SwitchedOff {
+  readonly at: number;
+  readonly by: string;
+  readonly reason: string;
+}
+
+export interface RotationCursor {
+  readonly table: number;
+  readonly after: readonly string[];
+  /** Records wrapped in this pass over all tables. */
+  readonly wrapped: number;
+}
 
 export const chains = sqliteTable('chains', {
   name: text().primaryKey(),
@@ -202,9 +218,91 @@ export const connections = sqliteTable(
     sealed: text().notNull(),
     createdAt: integer('created_at').notNull(),
     updatedAt: integer('updated_at').notNull(),
+    /** When the other side stops to take the secrets, where that is known. */
+    expiresAt: integer('expires_at'),
+    /** Set while no step may use it. */
+    disabled: text({ mode: 'json' }).$type<SwitchedOff>(),
+    /** How often it is probed; null: only when somebody asks. */
+    probeMinutes: integer('probe_minutes'),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 );
+
+/** Connectors that no step may use. */
+export const connectorSwitches = sqliteTable('connector_switches', {
+  connector: text().primaryKey(),
+  disabled: text({ mode: 'json' }).$type<SwitchedOff>().notNull(),
+});
+
+/** How the last probe of a connection went. Apart from the connections: this is no change of the configuration. */
+export const connectionHealth = sqliteTable(
+  'connection_health',
+  {
+    tenant: text().notNull(),
+    name: text().notNull(),
+    at: integer().notNull(),
+    milliseconds: integer().notNull(),
+    /** The fault; null where it was well. */
+    fault: text({ mode: 'json' }).$type<{ readonly code: ErrorCode; readonly message: string }>(),
+    /** Since when it has been as it is. */
+    since: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.name] })],
+);
+
+/** Warnings that were given of a connection that expires; another instant is warned of anew. */
+export const expiryWarnings = sqliteTable(
+  'expiry_warnings',
+  {
+    tenant: text().notNull(),
+    name: text().notNull(),
+    expiresAt: integer('expires_at').notNull(),
+    /** Days before, of the last warning. */
+    days: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.name] })],
+);
+
+/** Who had which sealed record decrypted. Append-only, for a bounded time. */
+export const vaultAccesses = sqliteTable('vault_accesses', {
+  id: integer().primaryKey({ autoIncrement: true }),
+  at: integer().notNull(),
+  kind: text().$type<SealContext['kind']>().notNull(),
+  tenant: text().notNull(),
+  connector: text().notNull(),
+  name: text().notNull(),
+  readable: integer({ mode: 'boolean' }).notNull(),
+  reader: text({ mode: 'json' }).$type<Reader>().notNull(),
+});
+
+/** How often the steps of a chain have used a connection; a decrypted one serves many. */
+export const connectionUses = sqliteTable(
+  'connection_uses',
+  {
+    tenant: text().notNull(),
+    name: text().notNull(),
+    chain: text().notNull(),
+    uses: integer().notNull(),
+    usedAt: integer('used_at').notNull(),
+    run: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.name, table.chain] })],
+);
+
+/** One row: the rotation of the master key that is under way, or was the last. */
+export const vaultRotation = sqliteTable('vault_rotation', {
+  id: integer().primaryKey(),
+  /** Of the master key to which everything is wrapped. */
+  version: text().notNull(),
+  total: integer().notNull(),
+  startedAt: integer('started_at').notNull(),
+  startedBy: text('started_by').notNull(),
+  finishedAt: integer('finished_at'),
+  /** Where it goes on: the place of a table, and the last key of it that was looked at. */
+  cursor: text({ mode: 'json' }).$type<RotationCursor>().notNull(),
+  /** Records that no configured key opens. */
+  unreadable: text({ mode: 'json' }).$type<readonly string[]>().notNull(),
+});
 
 export const apiKeys = sqliteTable('api_keys', {
   id: text().primaryKey(),

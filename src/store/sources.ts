@@ -1,7 +1,7 @@
 /** Webhook sources. Their secrets are sealed by the vault before they come here. */
 
 import { and, asc, eq } from 'drizzle-orm';
-import { change, connect } from './database.ts';
+import { change, connect, hasContent } from './database.ts';
 import { sources } from './schema.ts';
 
 /** `sealed` holds the list of secrets, by `sourceContext(scheme, name)`. Times are unix milliseconds. */
@@ -25,7 +25,8 @@ export async function saveSource(
 }
 
 /**
- * Keeps the secret that a sender brought, unless the source got one meanwhile: then false.
+ * Keeps the secret that a sender brought, unless the source got one meanwhile: then false. That its record was only
+ * wrapped anew by a rotation does not matter.
  *
  * @param source as it was read
  */
@@ -36,7 +37,7 @@ export async function adoptSecret(db: D1Database, source: SourceRow, sealed: str
     database
       .update(sources)
       .set({ sealed, updatedAt: now })
-      .where(and(eq(sources.name, name), eq(sources.sealed, source.sealed))),
+      .where(and(eq(sources.name, name), hasContent(sources.sealed, source.sealed))),
   ]);
   return (await loadSource(db, name))?.sealed === sealed;
 }

@@ -7,22 +7,21 @@
 
 import { fromBase64, randomBytes, toBase64Url, utf8, type Bytes } from './bytes.ts';
 import { Secret } from './secret.ts';
-import type { SealContext, Vault } from './vault.ts';
+import type { Vault } from './vault.ts';
+import { signingContext } from '../core/seal.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 
 const SECRET_BYTES = 32;
 
-const contextOf = (key: string): SealContext => ({ tenant: '', kind: 'key', connector: 'signing', name: key });
-
 export const makeSigningSecret = (): Secret => new Secret(`tgs_${toBase64Url(randomBytes(SECRET_BYTES))}`);
 
 export const sealSigningSecret = (vault: Vault, key: string, secret: Secret): Promise<string> =>
-  vault.seal(contextOf(key), secret.reveal());
+  vault.seal(signingContext(key), secret.reveal());
 
 /** The secret as bytes: its text in UTF-8, as it was shown. */
 export async function openSigningSecret(vault: Result<Vault>, key: string, sealed: string): Promise<Result<Bytes>> {
   if (!vault.ok) return vault;
-  const opened = await vault.value.open(contextOf(key), sealed);
+  const opened = await vault.value.open(signingContext(key), sealed, { kind: 'gateway', actor: 'signature' });
   if (!opened.ok) return opened;
   return typeof opened.value === 'string' ? ok(utf8(opened.value)) : fail('vault.unreadable', 'It holds no secret.');
 }

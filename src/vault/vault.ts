@@ -10,16 +10,11 @@
  */
 
 import { fail, ok, type Result } from '../core/errors.ts';
+import type { Reader, SealContext } from '../core/seal.ts';
 import { fromBase64, randomBytes, toBase64Url, utf8, type Bytes } from './bytes.ts';
 
-/** Where a sealed record belongs. */
-export interface SealContext {
-  readonly tenant: string;
-  readonly kind: 'connection' | 'source' | 'endpoint' | 'key' | 'token';
-  /** The connector of a connection, the scheme of a source. */
-  readonly connector: string;
-  readonly name: string;
-}
+export { connectionContext, endpointContext, sourceContext, tokenContext } from '../core/seal.ts';
+export type { SealContext } from '../core/seal.ts';
 
 /** `1.<version of the master key>.<encrypted data key>.<encrypted record>`, in base64url. */
 export type Sealed = string;
@@ -27,54 +22,54 @@ export type Sealed = string;
 export interface Vault {
   /** Takes anything that JSON can hold. */
   seal(context: SealContext, plain: unknown): Promise<Sealed>;
-  /** What was sealed; `vault.unreadable` where the record, its place or the master key is another. */
-  open(context: SealContext, sealed: Sealed): Promise<Result<unknown>>;
+  /**
+   * What was sealed; `vault.unreadable` where the record, its place or the master key is another. Each opening is
+   * told to the access log.
+   */
+  open(context: SealContext, sealed: Sealed, reader?: Reader): Promise<Result<unknown>>;
+  /** The version of the master key that seals. */
+  readonly version: string;
+  /** The same record under the newest master key. Its content is neither decrypted nor changed. */
+  rewrap(context: SealContext, sealed: Sealed): Promise<Result<Sealed>>;
 }
+
+/** @param readable whether it could be opened */
+export type OnOpen = (context: SealContext, reader: Reader, readable: boolean) => void;
 
 const ALGORITHM = 'AES-GCM';
 const NONCE_BYTES = 12;
 const KEY_BYTES = 32;
 const FORMAT = '1';
 
-export const connectionContext = (tenant: string, connector: string, name: string): SealContext => ({
-  tenant,
-  kind: 'connection',
-  connector,
-  name,
-});
-
-/** The tokens of a connection, and what an authorization that is under way must not show. */
-export const tokenContext = (tenant: string, name: string): SealContext => ({
-  tenant,
-  kind: 'token',
-  connector: '',
-  name,
-});
-
-/** What is sealed is the signing keys and the values of the headers. */
-export const endpointContext = (application: string, id: string): SealContext => ({
-  tenant: application,
-  kind: 'endpoint',
-  connector: '',
-  name: id,
-});
-
-/** Sources belong to the owner; what is sealed is the list of their secrets. */
-export const sourceContext = (scheme: string, name: string): SealContext => ({
-  tenant: '',
-  kind: 'source',
-  connector: scheme,
-  name,
-});
-
 /**
  * A vault for `TIDEGATE_MASTER_KEY`: `1:<base64 of 32 bytes>[,2:<base64>…]`. The highest version
  * encrypts, every version decrypts. Fault `vault.closed` where it is absent or malformed.
  */
-export function createVault(masterKeys: string | undefined): Result<Vault> {
+export function createVault(masterKeys: string | undefined, onOpen?: OnOpen): Result<Vault> {
   const parsed = parseMasterKeys(masterKeys);
   if (!parsed.ok) return parsed;
   const { newest, keys } = parsed.value;
+
+  async function unwrap(context: SealContext, sealed: Sealed): Promise<Result<{ dataKey: Bytes; body: string }>> {
+    const [format, version = '', wrapped = '', body = '', ...rest] = sealed.split('.');
+    const master = keys.get(version);
+    const what = couldNot(context);
+    if (format !== FORMAT || rest.length > 0) return fail('vault.unreadable', `${what}: store them again.`);
+    if (master === undefined) {
+      const fix = `put it back into TIDEGATE_MASTER_KEY or store the secrets again`;
+      return fail('vault.unreadable', `${what}: version ${version} of the master key is not configured; ${fix}.`);
+    }
+    const dataKey = await decrypt(await master.key(), wrapped, placeOf(context));
+    return dataKey === undefined ? changed(context) : ok({ dataKey, body });
+  }
+
+  async function read(context: SealContext, sealed: Sealed): Promise<Result<unknown>> {
+    const unwrapped = await unwrap(context, sealed);
+    if (!unwrapped.ok) return unwrapped;
+    const { dataKey, body } = unwrapped.value;
+    const data = await decrypt(await importKey(dataKey), body, placeOf(context));
+    return data === undefined ? changed(context) : ok(JSON.parse(new TextDecoder().decode(data)));
+  }
 
   return ok({
     async seal(context, plain) {
@@ -88,25 +83,28 @@ export function createVault(masterKeys: string | undefined): Result<Vault> {
       return [FORMAT, newest.version, toBase64Url(wrapped), toBase64Url(body)].join('.');
     },
 
-    async open(context, sealed) {
-      const [format, version = '', wrapped = '', body = '', ...rest] = sealed.split('.');
-      const master = keys.get(version);
-      const place = placeOf(context);
-      const what = `The secrets of ${context.kind} "${context.name}" cannot be decrypted`;
-      if (format !== FORMAT || rest.length > 0) return fail('vault.unreadable', `${what}: store them again.`);
-      if (master === undefined) {
-        const fix = `put it back into TIDEGATE_MASTER_KEY or store the secrets again`;
-        return fail('vault.unreadable', `${what}: version ${version} of the master key is not configured; ${fix}.`);
-      }
-      const dataKey = await decrypt(await master.key(), wrapped, place);
-      const data = dataKey && (await decrypt(await importKey(dataKey), body, place));
-      if (data === undefined) {
-        return fail('vault.unreadable', `${what}: the master key or the record was changed; store them again.`);
-      }
-      return ok(JSON.parse(new TextDecoder().decode(data)));
+    async open(context, sealed, reader = { kind: 'gateway', actor: 'gateway' }) {
+      const result = await read(context, sealed);
+      onOpen?.(context, reader, result.ok);
+      return result;
+    },
+
+    version: newest.version,
+
+    async rewrap(context, sealed) {
+      const unwrapped = await unwrap(context, sealed);
+      if (!unwrapped.ok) return unwrapped;
+      const { dataKey, body } = unwrapped.value;
+      const wrapped = await encrypt(await newest.key(), dataKey, placeOf(context));
+      return ok([FORMAT, newest.version, toBase64Url(wrapped), body].join('.'));
     },
   });
 }
+
+const couldNot = ({ kind, name }: SealContext): string => `The secrets of ${kind} "${name}" cannot be decrypted`;
+
+const changed = (context: SealContext): Result<never> =>
+  fail('vault.unreadable', `${couldNot(context)}: the master key or the record was changed; store them again.`);
 
 interface MasterKey {
   readonly version: string;

@@ -9,6 +9,7 @@ import type { Mutant } from './mutants.ts';
 const here = (path: string): string => new URL(path, import.meta.url).href;
 
 const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
+  [here('../../src/runtime/access-log.ts'), here('./substitutes/access-log.ts')],
   [here('../../src/runtime/configuration.ts'), here('./substitutes/configuration.ts')],
   [here('../../src/store/runs.ts'), here('./substitutes/runs.ts')],
   [here('../../src/store/shards.ts'), here('./substitutes/shards.ts')],

@@ -127,9 +127,12 @@ class Scenario {
       connector: 'sim',
       settings: { baseUrl: 'https://upstream.example' },
       secretNames: [],
-      sealed: '',
+      sealed: 'sealed',
       createdAt: 0,
       updatedAt: 0,
+      expiresAt: null,
+      disabled: null,
+      probeMinutes: null,
     };
     return {
       revision: 1,
@@ -139,6 +142,7 @@ class Scenario {
       sources: new Map(),
       keys: new Map(),
       purges: new Map(),
+      switches: new Map(),
       connections: new Map([['provider', connection]]),
     };
   }

@@ -3,10 +3,22 @@
 import { optional } from 'valibot';
 import { outgoing, type HttpContext } from './outgoing.ts';
 import { outputOf, readAs, type HttpOutput } from './reply.ts';
-import { httpOAuth, httpSecrets, httpSettings, withBody, withMethod, withoutBody, type HttpParams } from './schemas.ts';
+import {
+  httpOAuth,
+  httpSecrets,
+  httpSettings,
+  withBody,
+  withMethod,
+  withoutBody,
+  type HttpParams,
+  type HttpSettings,
+} from './schemas.ts';
 import { defineAction, type Action, type Connector } from '../kit/types.ts';
 import { sendAuthorized } from './tokens.ts';
 import type { Result } from '../../core/errors.ts';
+
+/** That the host is there and takes the credentials, though it may have nothing at that address. */
+const ANSWERS = Array.from({ length: 300 }, (_, index) => 200 + index).filter((s) => ![401, 403, 407, 429].includes(s));
 
 /** For the types only: a step may name no connection. */
 const maybe = { settings: optional(httpSettings), secrets: optional(httpSecrets) };
@@ -51,7 +63,16 @@ const writing = (method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', title: string): Ac
 export const http: Connector = {
   name: 'http',
   title: 'HTTP',
-  connection: { required: false, settings: httpSettings, secrets: httpSecrets, oauth: httpOAuth },
+  connection: {
+    required: false,
+    settings: httpSettings,
+    secrets: httpSecrets,
+    oauth: httpOAuth,
+    probe: ({ probe }: HttpSettings) =>
+      probe === undefined
+        ? { action: 'head', params: { url: '/', expect: ANSWERS } }
+        : { action: 'get', params: { url: probe } },
+  },
   actions: {
     request: defineAction(
       {

@@ -70,6 +70,15 @@ const settingsFields = v.strictObject({
   oauth: v.optional(
     v.pipe(oauthSettings, v.description('Steps send a token that the gateway gets and renews by OAuth 2.')),
   ),
+  probe: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\/[^\s#\\]*$/, 'Must be a path behind the `baseUrl`, such as /health.'),
+      v.description(
+        'What a probe gets, which must answer 2xx. By default any answer of the host but a refusal will do.',
+      ),
+    ),
+  ),
 });
 
 export const httpSettings = v.pipe(

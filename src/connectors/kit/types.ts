@@ -115,6 +115,13 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
    * sees to it itself, as `http` does, which follows redirects to other origins without them.
    */
   origins?(settings: Settings, secrets: Secrets): readonly string[];
+  /**
+   * A cheap call that tells whether the other side answers and takes the credentials: an action of the connector
+   * without effect, and its parameters. Left out where there is none.
+   */
+  probe?(
+    settings: Settings,
+  ): { readonly action: string; readonly params: Readonly<Record<string, unknown>> } | undefined;
   /** Where a step with such a connection may open sockets; left out by a connector that opens none. */
   sockets?(settings: Settings, secrets: Secrets): readonly SocketHost[];
   /** How such a connection gets its tokens; undefined for one that is not by OAuth. */

@@ -69,6 +69,7 @@ function transportOf({ transport, endpoint, hyperdrive }: Settings, { connection
 export const facts: ConnectionFacts<Settings, Secrets> = {
   required: true,
   ...connection,
+  probe: () => ({ action: 'query', params: { sql: 'select 1' } }),
   origins(settings, secrets) {
     if (transportOf(settings, secrets) !== 'http') return [];
     return [settings.endpoint === undefined ? 'https://*.neon.tech' : originOf(settings.endpoint)];

@@ -43,7 +43,12 @@ async function send<T>(context: Context, words: Command, shape: (reply: unknown)
 export const redis: Connector = {
   name: 'redis',
   title: 'Redis',
-  connection: { required: true, ...connection, origins: ({ url }: Settings) => [originOf(url)] },
+  connection: {
+    required: true,
+    ...connection,
+    origins: ({ url }: Settings) => [originOf(url)],
+    probe: () => ({ action: 'command', params: { command: ['PING'] } }),
+  },
   actions: {
     get: defineAction(
       {

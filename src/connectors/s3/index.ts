@@ -33,6 +33,9 @@ export const s3: Connector = {
   connection: {
     required: true,
     ...connection,
+    // Without a bucket of its own there is nothing that the credentials are sure to be good for.
+    probe: ({ bucket }: v.InferOutput<typeof settings>) =>
+      bucket === undefined ? undefined : { action: 'list', params: { limit: 1 } },
     origins: (at: v.InferOutput<typeof settings>) =>
       at.pathStyle === false ? [originOf(at.endpoint).replace('//', '//*.')] : [originOf(at.endpoint)],
     store: open,

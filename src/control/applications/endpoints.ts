@@ -12,7 +12,7 @@ import { fail, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { compileSelection } from '../../core/outbound/selection.ts';
 import { endpointHeaders, endpointSettings, type EndpointSettings } from '../../core/outbound/settings.ts';
-import { openSealed } from '../../runtime/outbound/opened.ts';
+import { openSealed } from '../../runtime/outbound/sealed-parts.ts';
 import {
   listEndpoints,
   removeEndpoint,
@@ -195,7 +195,7 @@ export const endpointResources = [
       const row = { ...before, settings, updatedAt: ports.now() };
       if (given !== undefined) {
         const values = given.reveal();
-        const { keys } = await openSealed(ports.vault.value, before);
+        const { keys } = await openSealed(ports.vault.value, before, { kind: 'management', actor });
         row.sealed = await ports.vault.value.seal(endpointContext(before.application, name), { keys, headers: values });
         row.headerNames = Object.keys(values);
       }

@@ -9,7 +9,7 @@ import { instant, isoOrNull } from '../schemas.ts';
 import { ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { currentKeys, type SigningKey } from '../../core/outbound/signature.ts';
-import { openSealed } from '../../runtime/outbound/opened.ts';
+import { openSealed } from '../../runtime/outbound/sealed-parts.ts';
 import { recordAction } from '../../store/audit.ts';
 import { saveEndpoint } from '../../store/outbound-endpoints.ts';
 import { Secret } from '../../vault/secret.ts';
@@ -80,7 +80,7 @@ export const keyResources = [
       const found = await findEndpoint(ports, id, name);
       if (!found.ok) return found;
       if (!ports.vault.ok) return ports.vault;
-      const { keys } = await openSealed(ports.vault.value, found.value);
+      const { keys } = await openSealed(ports.vault.value, found.value, { kind: 'management', actor });
       const now = ports.now();
       await recordAction(ports.db, { at: now, actor, action: 'endpoint.read-key', subject: name });
       return ok({ status: 200, body: show(keys, now) });
@@ -103,7 +103,7 @@ export const keyResources = [
       if (!ports.vault.ok) return ports.vault;
       const made = await newKey(algorithm, secret);
       if (!made.ok) return made;
-      const { keys: before, headers } = await openSealed(ports.vault.value, found.value);
+      const { keys: before, headers } = await openSealed(ports.vault.value, found.value, { kind: 'management', actor });
       const now = ports.now();
       const until = now + overlapSeconds * 1_000;
       const replaced = before.map((key) => ({ ...key, until: Math.min(key.until ?? until, until) }));

@@ -6,13 +6,13 @@ import { compileNamed } from '../documents.ts';
 import type { ControlPorts } from '../ports.ts';
 import { hashDocument } from '../../core/chain/canonical.ts';
 import { compileChain } from '../../core/chain/compile.ts';
+import { connectionPath, howToMake } from '../../core/chain/connection.ts';
 import type { Plan } from '../../core/chain/plan.ts';
 import { ok, type Issue, type Result } from '../../core/errors.ts';
 import { startCanary } from '../../store/canaries.ts';
 import { publishChain } from '../../store/chains.ts';
 import { listConnections } from '../../store/connections.ts';
 import { listSources } from '../../store/sources.ts';
-import { OWNER } from '../../store/tenants.ts';
 
 export interface Published {
   readonly created: boolean;
@@ -63,8 +63,8 @@ export async function publish(
 }
 
 async function warningsOf(db: D1Database, plan: Plan): Promise<Issue[]> {
-  const [connections, sources] = await Promise.all([listConnections(db, OWNER), listSources(db)]);
-  const connectionNames = new Set(connections.map((connection) => connection.name));
+  const [connections, sources] = await Promise.all([listConnections(db, undefined), listSources(db)]);
+  const paths = new Set(connections.map(connectionPath));
   const sourceNames = new Set(sources.map((source) => source.name));
   return [
     ...plan.triggers.flatMap((trigger) => {
@@ -73,8 +73,9 @@ async function warningsOf(db: D1Database, plan: Plan): Promise<Issue[]> {
       return [{ path: `triggers.${trigger.name}.source`, message }];
     }),
     ...plan.steps.flatMap(({ id, connection }) => {
-      if (connection === undefined || connectionNames.has(connection)) return [];
-      const message = `There is no connection "${connection}" yet; PUT /_/api/v1/connections/${connection} makes it.`;
+      // Which one an expression gives is known only in a run.
+      if (connection?.constant === undefined || paths.has(connectionPath(connection.constant))) return [];
+      const message = `There is no connection "${connection.written}" yet; ${howToMake(connection.constant)}`;
       return [{ path: `steps.${id}.connection`, message }];
     }),
   ];

@@ -10,12 +10,16 @@ import type { Secret } from '../../vault/secret.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Fault `connection.invalid` with every mistake; none quotes a value. */
+/**
+ * Fault `connection.invalid` with every mistake; none quotes a value.
+ *
+ * @param secrets undefined: not given yet
+ */
 export function checkConnection(
   connectors: ReadonlyMap<string, Connector>,
   name: string,
   settings: Fields,
-  secrets: Secret<Fields>,
+  secrets: Secret<Fields> | undefined,
 ): Result<void> {
   const facts = connectors.get(name)?.connection;
   if (facts === undefined) {
@@ -29,14 +33,20 @@ export function checkConnection(
   }
   const issues = [
     ...checkFields(facts.settings, settings, 'settings'),
-    ...checkFields(facts.secrets, secrets.reveal(), 'secrets'),
+    ...(secrets === undefined ? [] : checkFields(facts.secrets, secrets.reveal(), 'secrets')),
   ];
-  if (issues.length === 0 && facts.oauth !== undefined) {
+  if (issues.length === 0 && secrets !== undefined && facts.oauth !== undefined) {
     const client = facts.oauth(v.parse(facts.settings, settings), v.parse(facts.secrets, secrets.reveal()));
     const missing = client && missingSecret(client);
     if (missing !== undefined) issues.push({ path: 'secrets.oauth', message: missing });
   }
   return issues.length === 0 ? ok(undefined) : refuse('connection.invalid', issues);
+}
+
+/** What is wrong with probing connections of a connector on a schedule. */
+export function probeIssue(connectors: ReadonlyMap<string, Connector>, name: string): Issue | undefined {
+  if (connectors.get(name)?.connection?.probe !== undefined) return undefined;
+  return { path: 'probeMinutes', message: `${name} has no probe; leave the field out.` };
 }
 
 /** A secret under a wrong name in `settings` would be stored in the clear, so unknown fields are refused. */

@@ -1,18 +1,16 @@
 /** Connections: settings may be read back, secrets only be replaced. */
 
 import * as v from 'valibot';
-import { checkConnection } from './check.ts';
+import { checkConnection, probeIssue } from './check.ts';
+import { notFound, ofTenant, show, shown } from './show.ts';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
-import { fields, instant, iso, listOf } from '../schemas.ts';
-import { fail, ok } from '../../core/errors.ts';
-import {
-  listConnections,
-  loadConnection,
-  removeConnection,
-  saveConnection,
-  type ConnectionRow,
-} from '../../store/connections.ts';
+import { fields, instant, listOf } from '../schemas.ts';
+import { refuse } from '../issues.ts';
+import { ok } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
+import { listHealth, loadHealth } from '../../store/connection-health.ts';
+import { listConnections, loadConnection, removeConnection, saveConnection } from '../../store/connections.ts';
 import { OWNER } from '../../store/tenants.ts';
 import { Secret } from '../../vault/secret.ts';
 import { connectionContext } from '../../vault/vault.ts';
@@ -28,27 +26,23 @@ const body = v.strictObject({
     v.description('Never shown again. A connection is replaced as a whole, its secrets included.'),
     v.transform((value) => new Secret(value)),
   ),
+  expiresAt: v.optional(
+    v.nullable(v.pipe(instant, v.description('When the other side stops to take the secrets; it is warned of.'))),
+    null,
+  ),
+  probeMinutes: v.optional(
+    v.nullable(
+      v.pipe(
+        v.number(),
+        v.integer(),
+        v.minValue(1),
+        v.maxValue(LIMITS.probeLongestMinutes),
+        v.description('How often it is probed; by default only on request.'),
+      ),
+    ),
+    null,
+  ),
 });
-
-const shown = v.strictObject({
-  name: v.string(),
-  connector: v.string(),
-  settings: v.record(v.string(), v.unknown()),
-  secrets: v.pipe(v.array(v.string()), v.description('Names of the secrets that are set.')),
-  createdAt: instant,
-  updatedAt: instant,
-});
-
-const show = ({ name, connector, settings, secretNames, createdAt, updatedAt }: ConnectionRow) => ({
-  name,
-  connector,
-  settings,
-  secrets: secretNames,
-  createdAt: iso(createdAt),
-  updatedAt: iso(updatedAt),
-});
-
-const notFound = (name: string) => fail('connection.not-found', `There is no connection named ${name}.`);
 
 export const connections = [
   endpoint({
@@ -59,18 +53,24 @@ export const connections = [
     method: 'PUT',
     path: PATH,
     body: jsonBody(body),
+    query: ofTenant,
     replies: {
       200: { description: 'It was replaced.', schema: shown },
       201: { description: 'It was made.', schema: shown },
     },
     faults: ['connection.invalid', 'vault.closed'],
-    async handle({ ports, actor, params: { name }, body: { connector, settings, secrets } }) {
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER }, body: given }) {
+      const { connector, settings, secrets, probeMinutes } = given;
       const checked = checkConnection(ports.connectors, connector, settings, secrets);
       if (!checked.ok) return checked;
+      const unprobed = probeMinutes === null ? undefined : probeIssue(ports.connectors, connector);
+      if (unprobed !== undefined) return refuse('connection.invalid', [unprobed]);
       if (!ports.vault.ok) return ports.vault;
       const plain = secrets.reveal();
-      const sealed = await ports.vault.value.seal(connectionContext(OWNER, connector, name), plain);
-      const connection = { tenant: OWNER, name, connector, settings, secretNames: Object.keys(plain), sealed };
+      const sealed = await ports.vault.value.seal(connectionContext(tenant, connector, name), plain);
+      const expiresAt = given.expiresAt === null ? null : Date.parse(given.expiresAt);
+      const secretNames = Object.keys(plain);
+      const connection = { tenant, name, connector, settings, secretNames, sealed, expiresAt, probeMinutes };
       const { row, created } = await saveConnection(ports.db, connection, actor, ports.now());
       await ports.configurationChanged();
       return ok({ status: created ? 201 : 200, body: show(row) });
@@ -84,9 +84,13 @@ export const connections = [
     role: 'viewer',
     method: 'GET',
     path: `${API}/connections`,
+    query: ofTenant,
     replies: { 200: { description: 'Ordered by name, without secrets.', schema: listOf(shown) } },
-    handle: async ({ ports }) =>
-      ok({ status: 200, body: { items: (await listConnections(ports.db, OWNER)).map(show) } }),
+    async handle({ ports, query: { tenant = OWNER } }) {
+      const [rows, health] = await Promise.all([listConnections(ports.db, tenant), listHealth(ports.db, tenant)]);
+      const byName = new Map(health.map((each) => [each.name, each]));
+      return ok({ status: 200, body: { items: rows.map((row) => show(row, byName.get(row.name))) } });
+    },
   }),
 
   endpoint({
@@ -96,11 +100,15 @@ export const connections = [
     role: 'viewer',
     method: 'GET',
     path: PATH,
+    query: ofTenant,
     replies: { 200: { description: 'Without secrets.', schema: shown } },
     faults: ['connection.not-found'],
-    async handle({ ports, params: { name } }) {
-      const row = await loadConnection(ports.db, OWNER, name);
-      return row === undefined ? notFound(name) : ok({ status: 200, body: show(row) });
+    async handle({ ports, params: { name }, query: { tenant = OWNER } }) {
+      const [row, health] = await Promise.all([
+        loadConnection(ports.db, tenant, name),
+        loadHealth(ports.db, { tenant, name }),
+      ]);
+      return row === undefined ? notFound(name, tenant) : ok({ status: 200, body: show(row, health) });
     },
   }),
 
@@ -111,13 +119,14 @@ export const connections = [
     role: 'admin',
     method: 'DELETE',
     path: PATH,
+    query: ofTenant,
     replies: { 204: { description: 'Chains that use it fail from now on.' } },
     faults: ['connection.not-found'],
-    async handle({ ports, actor, params: { name } }) {
-      const row = await loadConnection(ports.db, OWNER, name);
+    async handle({ ports, actor, params: { name }, query: { tenant = OWNER } }) {
+      const row = await loadConnection(ports.db, tenant, name);
       const isByOAuth = row && ports.connectors.get(row.connector)?.connection?.oauth !== undefined;
-      if (isByOAuth) await ports.oauth.revoke({ tenant: OWNER, name });
-      if (!(await removeConnection(ports.db, OWNER, name, actor, ports.now()))) return notFound(name);
+      if (isByOAuth) await ports.oauth.revoke({ tenant, name });
+      if (!(await removeConnection(ports.db, tenant, name, actor, ports.now()))) return notFound(name, tenant);
       await ports.configurationChanged();
       return ok({ status: 204 });
     },

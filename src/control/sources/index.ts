@@ -186,11 +186,14 @@ export const sources = [
       },
     },
     faults: ['source.not-found', 'vault.closed', 'vault.unreadable'],
-    async handle({ ports, params: { name } }) {
+    async handle({ ports, actor, params: { name } }) {
       const row = await loadSource(ports.db, name);
       if (row === undefined) return notFound(name);
       if (!ports.vault.ok) return ports.vault;
-      const opened = await ports.vault.value.open(sourceContext(row.scheme, name), row.sealed);
+      const opened = await ports.vault.value.open(sourceContext(row.scheme, name), row.sealed, {
+        kind: 'management',
+        actor,
+      });
       if (!opened.ok) return opened;
       const [token] = v.parse(v.array(v.string()), opened.value);
       const prepared = await prepareSource({ ...row, secrets: token === undefined ? [] : [token] });

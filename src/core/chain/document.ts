@@ -4,6 +4,7 @@
  */
 
 import * as v from 'valibot';
+import { CONNECTION } from './connection.ts';
 import { DURATION, formatDuration } from './duration.ts';
 import { LIMITS } from '../limits.ts';
 import { POLICIES } from '../route/policies.ts';
@@ -174,9 +175,18 @@ export const retriesSchema = v.strictObject({
 });
 
 /** A compensation. */
+const connection = (description: string) =>
+  v.pipe(
+    v.string(),
+    v.regex(CONNECTION),
+    v.maxLength(LIMITS.connectionCharacters),
+    v.examples(['shop-db', '{{ trigger.tenant }}/crm']),
+    v.description(description),
+  );
+
 const undoSchema = v.strictObject({
   use: v.pipe(v.string(), v.examples(['stripe.refund']), v.description('The action that undoes the step.')),
-  connection: v.optional(v.pipe(kebabName, v.description('The connection that the action uses.'))),
+  connection: v.optional(connection('The connection that the action uses.')),
   with: v.optional(
     v.pipe(v.record(v.string(), v.unknown()), v.description('Its parameters; `steps` holds the output of the step.')),
   ),
@@ -191,7 +201,9 @@ export const stepSchema = v.strictObject({
     v.description('The action that the step performs: `connector.action`.'),
   ),
   connection: v.optional(
-    v.pipe(kebabName, v.description('The connection whose credentials the action uses, where it needs one.')),
+    connection(
+      'The connection whose credentials the action uses, where it needs one; `tenant/name` for one of a tenant, `{{ trigger.tenant }}/name` for that of the caller.',
+    ),
   ),
   with: v.optional(
     v.pipe(

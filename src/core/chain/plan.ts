@@ -6,6 +6,7 @@ import type { Issue } from '../errors.ts';
 import type { Strategy } from '../policy/flow.ts';
 import type { Policies } from '../route/policies.ts';
 import type { ActionFacts } from './catalogue.ts';
+import type { ConnectionPlan } from './connection.ts';
 import type { Portability } from './portable.ts';
 
 export type Mode = 'inline' | 'durable';
@@ -48,7 +49,7 @@ export interface StepPlan {
   /** Position in `Plan.steps`, which is in topological order: a step stands after all it waits for. */
   readonly index: number;
   readonly action: ActionFacts;
-  readonly connection: string | undefined;
+  readonly connection: ConnectionPlan | undefined;
   readonly if: Template | undefined;
   readonly with: Template;
   /** `with` as it stands in the document. */

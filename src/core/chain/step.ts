@@ -2,6 +2,7 @@
 
 import type { ActionFacts, Catalogue } from './catalogue.ts';
 import { conform } from './conform.ts';
+import { compileConnection } from './connection.ts';
 import type { StepDocument, UndoDocument } from './document.ts';
 import { compileEach } from './each.ts';
 import { at, type IssueList } from './issues.ts';
@@ -59,6 +60,7 @@ export function draftStep(
   checkConnection(document.connection, action, path, issues);
   checkControl(document, action, around, path);
   const allowed = { roots: around.roots, steps: [...ids, ...around.outer], self: id };
+  const connection = compileConnection(document.connection, at(path, 'connection'), allowed, issues);
   const condition = compileCondition(document.if, at(path, 'if'), allowed, issues);
   const after = new Set<string>();
   for (const [index, name] of (document.after ?? []).entries()) {
@@ -78,15 +80,16 @@ export function draftStep(
   const undo = document.undo && compileUndo(id, document.undo, action, at(path, 'undo'), allowed, around);
   const retries = retryPolicy(document.retries, action, around.mode, at(path, 'retries'), allowed, issues);
   const templates = [params, condition ?? NOTHING, ...(routes?.branches ?? []).map((branch) => branch.when)];
-  const referred = [...templates, retries.if ?? NOTHING].flatMap((template) => template.steps);
-  for (const name of [...referred, ...(each?.refersTo ?? [])]) if (name !== id) after.add(name);
+  const name = typeof connection?.name === 'object' ? connection.name : NOTHING;
+  const referred = [...templates, retries.if ?? NOTHING, name].flatMap((template) => template.steps);
+  for (const other of [...referred, ...(each?.refersTo ?? [])]) if (other !== id) after.add(other);
   return {
     id,
     fields: {
       id,
       path: [...around.within, id].join('.'),
       action,
-      connection: document.connection,
+      connection,
       if: condition,
       with: params,
       written: document.with ?? {},
@@ -161,7 +164,9 @@ function compileUndo(
   const place = at(path, 'with');
   const given = document.with ?? {};
   conform(given, action.params, place, issues, { leaf: leafOf, safeKeys: false });
-  const params = checkTemplate(given, place, { roots: allowed.roots, steps: allowed.steps }, issues) ?? NOTHING;
+  const after = { roots: allowed.roots, steps: allowed.steps };
+  const params = checkTemplate(given, place, after, issues) ?? NOTHING;
+  const connection = compileConnection(document.connection, at(path, 'connection'), after, issues);
   return {
     plan: {
       id: `${id}~undo`,
@@ -171,7 +176,7 @@ function compileUndo(
       before: [],
       gates: [],
       action,
-      connection: document.connection,
+      connection,
       if: undefined,
       with: params,
       written: given,
@@ -188,7 +193,7 @@ function compileUndo(
       ),
       pure: false,
     },
-    refersTo: params.steps,
+    refersTo: [...params.steps, ...(typeof connection?.name === 'object' ? connection.name.steps : [])],
   };
 }
 

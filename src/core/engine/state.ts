@@ -8,6 +8,17 @@ import type { Fault } from '../errors.ts';
 import type { RANDOM } from '../expression/index.ts';
 import type { StepStatus, TriggerType } from './record.ts';
 
+/** Who started a run, once that is proved; it holds no credential. Expressions see it as `trigger.identity`. */
+export interface RunIdentity {
+  readonly kind: 'key' | 'jwt' | 'hmac' | 'basic' | 'mtls' | 'access';
+  readonly id: string;
+  /** The end customer that it acts for, where one is known. */
+  readonly tenant?: string | undefined;
+  readonly scopes: readonly string[];
+  /** Of a token. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** What started a run. For triggers without HTTP, `params`, `query` and `headers` are empty. */
 export interface TriggerEvent {
   readonly type: TriggerType;
@@ -19,6 +30,10 @@ export interface TriggerEvent {
   readonly receivedAt: number;
   /** Gateways that the request had passed before this one; absent for none. */
   readonly hops?: number | undefined;
+  /** Absent where nobody proved who they are; a called chain has that of its caller. */
+  readonly identity?: RunIdentity | undefined;
+  /** That of the identity, for short. */
+  readonly tenant?: string | undefined;
 }
 
 /** An event that came by no request. @param receivedAt unix milliseconds */

@@ -82,7 +82,7 @@ const waitOf = (wait: Wait): WaitRecord => ({
 const holdOf = ({ connection }: StepPlan, { retryAt }: StepState): WaitRecord => ({
   kind: 'connection',
   until: retryAt,
-  ...(connection !== undefined && { connection }),
+  ...(connection !== undefined && { connection: connection.written }),
   message: 'Its calls failed one after the other; until then none is made, and then one to try.',
 });
 

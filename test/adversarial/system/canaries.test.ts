@@ -9,6 +9,7 @@ import { createServer } from 'node:http';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listen, type Running } from '../../../scripts/servers/process.ts';
+import { connectors } from '../../../src/connectors/index.ts';
 import { startGateway, type StartedGateway } from './support.ts';
 
 /** By what it stands for; its text is found in no other place of the world. */
@@ -80,51 +81,95 @@ afterAll(async () => {
   gateway.remove();
 });
 
+/** A connection for each way in which a connector takes credentials, a canary in each field of it. */
+const credentialsOf = (
+  address: string,
+): Record<string, { connector: string; settings: Record<string, unknown>; secrets: Record<string, unknown> }> => ({
+  'c-http': {
+    connector: 'http',
+    settings: { baseUrl: address },
+    secrets: { bearer: canary('a bearer token'), headers: { 'x-vendor': canary('a secret header') } },
+  },
+  'c-basic': {
+    connector: 'http',
+    settings: { baseUrl: address },
+    secrets: {
+      basic: { username: canary('a user name'), password: canary('a password') },
+      headers: { 'x-vendor': canary('a header beside a password') },
+    },
+  },
+  'c-headers': {
+    connector: 'http',
+    settings: { baseUrl: address },
+    secrets: { headers: { 'x-vendor': canary('a header alone') } },
+  },
+  'c-redis': { connector: 'redis', settings: { url: address }, secrets: { token: canary('a token of Redis') } },
+  'c-s3': {
+    connector: 's3',
+    settings: { endpoint: address, region: 'r', bucket: 'bucket' },
+    secrets: {
+      accessKeyId: canary('a key id of S3'),
+      secretAccessKey: canary('a key of S3'),
+      sessionToken: canary('a session of S3'),
+    },
+  },
+  'c-azure': {
+    connector: 'azure-blob',
+    settings: { account: 'account', endpoint: address, bucket: 'bucket' },
+    secrets: { sas: `sv=2021-12-02&sig=${canary('a SAS of Azure')}` },
+  },
+  'c-gcs': {
+    connector: 'gcs',
+    settings: { endpoint: address, tokenEndpoint: `${address}/token`, bucket: 'bucket' },
+    secrets: { serviceAccount: { client_email: 'a@example.com', private_key: canary('a key of Google') } },
+  },
+  'c-hmac': {
+    connector: 'gcs',
+    settings: { endpoint: address, bucket: 'bucket' },
+    secrets: { accessKeyId: canary('a key id of Google'), secretAccessKey: canary('an HMAC key of Google') },
+  },
+  'c-pg': {
+    connector: 'postgres',
+    settings: { endpoint: `${address}/sql` },
+    secrets: {
+      connectionString: `postgresql://u:${canary('a password of Postgres')}@db.example/x`,
+      token: canary('a token of a bridge'),
+    },
+  },
+});
+
+/** Names of the fields in a schema of secrets, those of inner objects with dots. */
+function fieldsOf(schema: unknown, at = ''): string[] {
+  const { type, entries, options, wrapped, pipe } = schema as Record<string, unknown>;
+  if (Array.isArray(options)) return [...new Set(options.flatMap((option) => fieldsOf(option, at)))];
+  if (wrapped !== undefined) return fieldsOf(wrapped, at);
+  if (Array.isArray(pipe) && type !== 'string') return fieldsOf({ ...(pipe[0] as object), pipe: undefined }, at);
+  if (entries === undefined) return [at];
+  return Object.entries(entries as object).flatMap(([name, field]) =>
+    fieldsOf(field, at === '' ? name : `${at}.${name}`),
+  );
+}
+
+/** The traces that a secret could leave where nobody looks for one. */
+async function readEverything(): Promise<void> {
+  await manage('GET', '/connection-bundle');
+  const exported = await (await manage('GET', '/connection-bundle?tenant=acme')).json();
+  await manage('POST', '/connection-bundle?replace=true', exported);
+  await manage('GET', '/connections?tenant=acme');
+  await manage('GET', '/vault/accesses');
+  await manage('GET', '/vault/rotation');
+  await manage('GET', '/connectors');
+  await manage('GET', '/runs');
+  for (const name of ['c-http', 'c-s3', 'c-pg']) await manage('GET', `/connections/${name}/uses`);
+}
+
 async function useConnections(): Promise<void> {
-  const connections = {
-    'c-http': {
-      connector: 'http',
-      settings: { baseUrl: base },
-      secrets: { bearer: canary('a bearer token'), headers: { 'x-vendor': canary('a secret header') } },
-    },
-    'c-basic': {
-      connector: 'http',
-      settings: { baseUrl: base },
-      secrets: { basic: { username: 'u', password: canary('a password') } },
-    },
-    'c-redis': { connector: 'redis', settings: { url: base }, secrets: { token: canary('a token of Redis') } },
-    'c-s3': {
-      connector: 's3',
-      settings: { endpoint: base, region: 'r', bucket: 'bucket' },
-      secrets: { accessKeyId: 'id', secretAccessKey: canary('a key of S3'), sessionToken: canary('a session of S3') },
-    },
-    'c-azure': {
-      connector: 'azure-blob',
-      settings: { account: 'account', endpoint: base, bucket: 'bucket' },
-      secrets: { sas: `sv=2021-12-02&sig=${canary('a SAS of Azure')}` },
-    },
-    'c-gcs': {
-      connector: 'gcs',
-      settings: { endpoint: base, tokenEndpoint: `${base}/token`, bucket: 'bucket' },
-      secrets: { serviceAccount: { client_email: 'a@example.com', private_key: canary('a key of Google') } },
-    },
-    'c-hmac': {
-      connector: 'gcs',
-      settings: { endpoint: base, bucket: 'bucket' },
-      secrets: { accessKeyId: 'id', secretAccessKey: canary('an HMAC key of Google') },
-    },
-    'c-pg': {
-      connector: 'postgres',
-      settings: { endpoint: `${base}/sql` },
-      secrets: {
-        connectionString: `postgresql://u:${canary('a password of Postgres')}@db.example/x`,
-        token: canary('a token of a bridge'),
-      },
-    },
-  };
+  const connections = credentialsOf(base);
   for (const [name, connection] of Object.entries(connections)) {
     expect((await manage('PUT', `/connections/${name}`, connection)).status).toBeLessThan(300);
     await manage('GET', `/connections/${name}`);
+    await manage('POST', `/connections/${name}/probe`);
+    await manage('PUT', `/connections/${name}?tenant=acme`, connection);
     // Refused, with the secrets in what was sent.
     await manage('PUT', `/connections/${name}`, {
       ...connection,
@@ -248,6 +293,7 @@ describe('attack 52: canary secrets', () => {
     await callWithCredentials();
     await deliverWebhooks();
     await callWithQueries();
+    await readEverything();
     canaries.set('the admin key', gateway.adminKey);
     await gateway.runScheduled();
     await gateway.stop();
@@ -264,6 +310,27 @@ describe('attack 52: canary secrets', () => {
     for (const secret of written) expect(texts.some((text) => text.includes(secret))).toBe(true);
     for (const [what, secret] of canaries) if (written.has(secret)) canaries.delete(what);
     for (const [index, text] of texts.entries()) expect(leaksIn(text), data[index]?.name).toEqual([]);
+  });
+
+  test('stand in every credential field of every connector', () => {
+    const given = new Map<string, Set<string>>();
+    for (const { connector, secrets } of Object.values(credentialsOf('http://127.0.0.1'))) {
+      const known = given.get(connector) ?? new Set<string>();
+      const note = (value: unknown, at: string): void => {
+        if (typeof value !== 'object' || value === null) return void known.add(at);
+        known.add(at);
+        for (const [name, member] of Object.entries(value)) note(member, at === '' ? name : `${at}.${name}`);
+      };
+      note(secrets, '');
+      given.set(connector, known);
+    }
+    for (const { name, connection } of connectors) {
+      if (connection === undefined) continue;
+      const fields = fieldsOf(connection.secrets);
+      expect(fields, `of ${name}`).not.toEqual([]);
+      const forgotten = fields.filter((field) => !(given.get(name)?.has(field) ?? false));
+      expect(forgotten, `give ${name} a canary in credentialsOf()`).toEqual([]);
+    }
   });
 
   test('would be found: the search sees what is stored on purpose', () => {

@@ -86,7 +86,7 @@ describe('a good document', () => {
     expect(made.validateInput?.({ orderId: 'o-1' })).toEqual([]);
     expect(made.steps.map((each) => each.id)).toEqual(['order', 'charge', 'tell']);
     expect(step(made, 'order')).toMatchObject({
-      connection: 'shop-db',
+      connection: { constant: { tenant: '', name: 'shop-db' } },
       timeoutMilliseconds: 5_000,
       retries: { limit: 3, delayMilliseconds: 200, backoff: 'exponential', jitter: true, capMilliseconds: 10_000 },
     });

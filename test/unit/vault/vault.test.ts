@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { contentOf } from '../../../src/core/seal.ts';
 import { connectionContext, createVault, sourceContext, type Vault } from '../../../src/vault/vault.ts';
 
 const key = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
@@ -103,4 +104,38 @@ test.each([
   const message = made.ok ? '' : made.fault.message;
   expect(message).toContain('TIDEGATE_MASTER_KEY');
   for (const part of (keys ?? '').split(/[:,]/)) if (part.length > 8) expect(message).not.toContain(part);
+});
+
+test('a record wrapped anew has the same content under the newest key, and the old key is not needed any more', async () => {
+  const old = await vault(`1:${key(1)}`).seal(place, plain);
+  const wrapped = await vault().rewrap(place, old);
+  if (!wrapped.ok) throw new Error(wrapped.fault.message);
+  expect(wrapped.value).toMatch(/^1\.2\./);
+  expect(contentOf(wrapped.value)).toBe(contentOf(old));
+  expect(await vault(`2:${key(2)}`).open(place, wrapped.value)).toEqual({ ok: true, value: plain });
+  expect(await vault(`1:${key(1)}`).open(place, wrapped.value)).toMatchObject(unreadable);
+});
+
+test('a record of another place or an unknown key is not wrapped anew', async () => {
+  const old = await vault(`1:${key(1)}`).seal(place, plain);
+  expect(await vault().rewrap(connectionContext('evil', 'postgres', 'shop-db'), old)).toMatchObject(unreadable);
+  expect(await vault(`2:${key(2)}`).rewrap(place, old)).toMatchObject(unreadable);
+  expect(await vault().rewrap(place, '')).toMatchObject(unreadable);
+});
+
+test('each opening is told, with who asked and whether it worked, and wrapping anew is none', async () => {
+  const told: unknown[] = [];
+  const made = createVault(KEYS, (...each) => told.push(each));
+  if (!made.ok) throw new Error(made.fault.message);
+  const sealed = await made.value.seal(place, plain);
+  await made.value.rewrap(place, sealed);
+  expect(told).toEqual([]);
+  const reader = { kind: 'step', chain: 'c', run: 'r', step: 's' } as const;
+  await made.value.open(place, sealed, reader);
+  await made.value.open(place, 'nonsense');
+  expect(told).toEqual([
+    [place, reader, true],
+    [place, { kind: 'gateway', actor: 'gateway' }, false],
+  ]);
+  expect(JSON.stringify(told)).not.toContain('canary');
 });

@@ -147,6 +147,12 @@ export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Tru
     readTraffic: (filter) => readTraffic(db, filter),
     replayShadow: () => Promise.resolve(ok([])),
     sendEvent: () => Promise.resolve(0),
+    custody: {
+      rotationStatus: () => Promise.resolve(fail('vault.closed', 'There is no rotation here.')),
+      startRotation: () => Promise.resolve(fail('vault.closed', 'There is no rotation here.')),
+      probe: () => Promise.resolve(fail('connection.invalid', 'There is no probe here.')),
+      flushAccesses: () => Promise.resolve(),
+    },
     inbox: {
       list: () => Promise.resolve({ items: [], next: undefined }),
       read: (_source, id) => Promise.resolve(fail('event.not-found', `There is no event ${id}.`)),
@@ -235,6 +241,6 @@ export async function addCustomer(uid: string, endpoint: string, eventType: stri
 export async function emptyDatabase(): Promise<void> {
   const tables =
     'chains chain_activations chain_canaries chain_versions chain_routes runs sources connections api_keys api_key_uses management_tokens people cache_purges configuration audit_log ' +
-    'event_types applications webhook_endpoints';
+    'event_types applications webhook_endpoints connector_switches connection_health';
   await db.batch(tables.split(' ').map((table) => db.prepare(`delete from ${table}`)));
 }

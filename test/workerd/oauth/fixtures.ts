@@ -69,8 +69,10 @@ export const objectOf = (name: string): DurableObjectStub<TokenObject> => tokens
 export async function tokenOf(name: string, refused?: AccessToken): Promise<Result<AccessToken>> {
   const host = hostOf(env);
   await reloadConfiguration(env);
-  const facts = { name: 'http.get', effect: 'idempotent', params: {}, connection: 'optional' } as const;
-  const opened = await host.open(name, facts);
+  const action = { name: 'http.get', effect: 'idempotent', params: {}, connection: 'optional' } as const;
+  const run = { plan: { name: 'test' }, start: { id: 'run-1' } };
+  const attempt = { run, step: { action, path: 'step' } } as unknown as Parameters<typeof host.open>[1];
+  const opened = await host.open({ tenant: '', name }, attempt);
   if (!opened.ok) return opened;
   if (opened.value.tokens === undefined) throw new Error(`${name} has no tokens`);
   return opened.value.tokens.get(refused);

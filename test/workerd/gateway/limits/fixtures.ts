@@ -70,6 +70,7 @@ export function exchangeOf({
       keys: new Map(),
       connections: new Map(),
       purges: new Map(),
+      switches: new Map(),
       routes: new Map(),
       upstreams: new Map(),
     },
