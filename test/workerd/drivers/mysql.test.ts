@@ -210,7 +210,7 @@ describe.each([
             ),
           { interval: 300 },
         )
-        .toContain('\"c\":1');
+        .toContain('"c":1');
       const fault = await faultOf(query('update notes set n = 2 where id = 1'), 'upstream.rejected');
       expect(fault).toMatchObject({ retryable: true, data: { errno: 1205 } });
       await output(holder);
