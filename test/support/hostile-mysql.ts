@@ -1,5 +1,6 @@
 /** Servers that speak just enough of MySQL's protocol to attack whoever connects, each in one way. */
 
+import { generateKeyPairSync } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { Running } from '../../scripts/servers/process.ts';
@@ -18,6 +19,11 @@ const packet = (sequence: number, ...parts: readonly (Buffer | number[] | string
 };
 
 const OK = [0, 0, 0, 2, 0, 0, 0];
+/** Who has the other half reads what is encrypted for it. */
+const PUBLIC_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({
+  type: 'spki',
+  format: 'pem',
+});
 const SCRAMBLE = 'abcdefghijklmnopqrst';
 
 function greeting(flags: number): Buffer {
@@ -60,11 +66,7 @@ const ATTACKS = {
     flags: 0,
     login: (socket, sequence) => socket.write(packet(sequence + 1, [0xfe], `caching_sha2_password\0${SCRAMBLE}\0`)),
     command: (socket, sequence, command) =>
-      socket.write(
-        command.length > 1
-          ? packet(sequence + 1, [1, 4])
-          : packet(sequence + 1, [1], '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n'),
-      ),
+      socket.write(command.length > 1 ? packet(sequence + 1, [1, 4]) : packet(sequence + 1, [1], PUBLIC_KEY)),
   },
   /** Hangs up instead of an answer to a statement. */
   hangUp: {
@@ -81,7 +83,6 @@ const ATTACKS = {
 
 export type Attack = keyof typeof ATTACKS;
 
-/** Everything that clients sent, as hexadecimal digits, is told on the port of `seen`. */
 export async function start(): Promise<Running & { readonly ports: Readonly<Record<Attack, number>> }> {
   const servers: Server[] = [];
   const sockets = new Set<Socket>();

@@ -119,7 +119,7 @@ async function open(
   if (!socket.ok) return socket;
   const stream = new SocketStream(socket.value, secure);
   const onServerPublicKey = (): never => {
-    throw new Error('key from the network');
+    throw new Error('a key from the network was refused');
   };
   const client = createConnection({
     ...SAFE,
@@ -225,7 +225,7 @@ function faultFrom(thrown: unknown, host: string, connected: boolean): Fault {
   const { message, code, errno, sqlMessage, sqlState } = parsed.output;
   if (errno !== undefined && sqlMessage !== undefined) return sqlFault({ errno, sqlState, message: sqlMessage });
   const known = Object.hasOwn(CLIENT_FAULTS, code) ? CLIENT_FAULTS[code]?.(host) : undefined;
-  if (known !== undefined) return known;
+  if (known !== undefined) return { ...known, detail: message };
   if (message.includes('LOCAL INFILE')) {
     return fault('upstream.rejected', `${host} asked for a file of the gateway, which it does not get.`);
   }
