@@ -121,8 +121,11 @@ async function withSession<T>(
     attempt.catch(() => undefined);
     if (signal?.aborted && running !== undefined) {
       const state = v.safeParse(backend, Reflect.get(running, 'state'));
-      if (state.success)
-        await inTime(LIMITS.databaseCancelMilliseconds, cancelOnServer(connect, connection, state.output));
+      if (state.success) {
+        // Where it fails, the statement ends with the server's own timeout.
+        const told = cancelOnServer(connect, connection, state.output).catch(() => undefined);
+        await inTime(LIMITS.databaseCancelMilliseconds, told);
+      }
     }
     line.close(faultFrom(thrown));
     return { ok: false, fault: faultFrom(thrown) };

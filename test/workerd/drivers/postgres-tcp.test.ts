@@ -23,6 +23,19 @@ const BUSY =
   "select count(*) from pg_stat_activity where query like $1 and state = 'active' and pid <> pg_backend_pid()";
 const countOf = (marker: string) => rows(BUSY, `%${marker}%`);
 
+/** A server that says one thing and goes. */
+const fakeSocket = (answer: string, more: Partial<Socket> = {}): Socket => ({
+  readable: new Response(answer).body ?? new ReadableStream(),
+  writable: new WritableStream(),
+  opened: Promise.resolve({}),
+  closed: Promise.resolve(),
+  upgraded: false,
+  secureTransport: 'starttls',
+  close: () => Promise.resolve(),
+  startTls: () => fakeSocket(''),
+  ...more,
+});
+
 beforeAll(async () => {
   await rows('drop table if exists tcp_notes');
   await rows('create table tcp_notes (id int primary key, text text)');
@@ -81,27 +94,27 @@ describe('sessions', () => {
   it('take nothing that stands before TLS for the answer of the server', async () => {
     const startTls = vi.fn<Socket['startTls']>();
     const close = vi.fn(() => Promise.resolve());
-    const fake = (answer: string): Socket => ({
-      readable: new Response(answer).body ?? new ReadableStream(),
-      writable: new WritableStream(),
-      opened: Promise.resolve({}),
-      closed: Promise.resolve(),
-      upgraded: false,
-      secureTransport: 'starttls',
-      close,
-      startTls,
-    });
     const verified = reached(undefined, {});
     for (const answer of ['S\u0000R', '', 'E']) {
       const result = await verified(
         'query',
         { sql: 'select 1' },
-        { connect: () => ({ ok: true, value: fake(answer) }) },
+        { connect: () => ({ ok: true, value: fakeSocket(answer, { startTls, close }) }) },
       );
       expect(result.ok).toBe(false);
     }
     expect(startTls).not.toHaveBeenCalled();
     expect(close).toHaveBeenCalledTimes(3);
+  });
+
+  it('that end before they began are not opened again by the same attempt', async () => {
+    let opened = 0;
+    const connect = () => {
+      opened += 1;
+      return { ok: true, value: fakeSocket('') } as const;
+    };
+    await faultOf(call('query', { sql: 'select 1' }, { connect }), 'upstream.unreachable');
+    expect(opened).toBe(1);
   });
 
   it('are opened only where the connection string leads', async () => {
@@ -177,11 +190,11 @@ describe('a Hyperdrive of the owner', () => {
 describe('attempts', () => {
   it('out of time return at once, and their statement ends in the database too', async () => {
     const started = Date.now();
-    const sql = "select pg_sleep(20), 'tcp-timeout'";
+    const sql = "select pg_sleep(60), 'tcp-timeout'";
     const fault = await faultOf(call('query', { sql }, { signal: AbortSignal.timeout(300) }), 'step.timeout');
     expect(fault.retryable).toBe(true);
     expect(Date.now() - started).toBeLessThan(5_000);
-    await expect.poll(() => countOf('tcp-timeout')).toMatchObject({ rows: [{ count: 0 }] });
+    await expect.poll(() => countOf('tcp-timeout'), { timeout: 5_000 }).toMatchObject({ rows: [{ count: 0 }] });
   });
 
   it('that are cancelled in a transaction leave nothing of it', async () => {
