@@ -6,6 +6,7 @@ import type { MessagesObject } from './runtime/outbound/messages-object.ts';
 import type { LimiterObject } from './runtime/limiter-object.ts';
 import type { IdempotencyObject } from './runtime/idempotency-object.ts';
 import type { ReplayObject } from './runtime/replay.ts';
+import type { TokenObject } from './runtime/oauth/token-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -31,6 +32,8 @@ export interface Env {
   readonly LIMITER: DurableObjectNamespace<LimiterObject>;
   readonly IDEMPOTENCY: DurableObjectNamespace<IdempotencyObject>;
   readonly REPLAYS: DurableObjectNamespace<ReplayObject>;
+  /** OAuth tokens, an object for each connection. */
+  readonly TOKENS: DurableObjectNamespace<TokenObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

@@ -95,6 +95,10 @@ export const ERRORS = {
 
   'connection.not-found': terminal(404, 'There is no such connection'),
   'connection.invalid': terminal(422, 'The connection is not valid'),
+  'connection.unauthorized': terminal(409, 'The connection has to be authorized'),
+  'oauth.failed': terminal(502, 'The authorization server refused'),
+  'oauth.unavailable': retryable(502, 'The authorization server is not able to give a token now'),
+  'oauth.state': terminal(400, 'The authorization cannot be completed'),
   'vault.closed': terminal(503, 'The vault has no usable master key'),
   'vault.unreadable': terminal(500, 'The secrets of the connection cannot be decrypted'),
 

@@ -540,4 +540,33 @@ export const LIMITS = {
   configurationConfirmedMilliseconds: 4_000,
   /** How long a request waits for that; then it goes on with what is in memory. */
   configurationWaitMilliseconds: 1_000,
+
+  /** OAuth: tokens of vendors; some are JWTs with many claims. They travel in a header. */
+  oauthTokenCharacters: 16 * 1024,
+  /** A token or metadata reply of an authorization server. */
+  oauthReplyBytes: 256 * 1024,
+  oauthTimeoutMilliseconds: 10_000,
+  /** How long before its end a token is renewed, at most; a fifth of a shorter life. */
+  oauthRefreshAheadMilliseconds: 5 * 60_000,
+  /** How much earlier than its server says a token counts as expired: clocks differ, and a request takes a while. */
+  oauthClockSkewMilliseconds: 10_000,
+  /** How long an isolate uses a token without asking the object that holds it. */
+  oauthTokenMemoryMilliseconds: 60_000,
+  /** After a refusal that a refresh did not mend, refusals bring about no other for so long. */
+  oauthForcedRefreshMilliseconds: 30_000,
+  /** After a refresh that failed and may succeed later. */
+  oauthRetryMilliseconds: 2_000,
+  /** Metadata of an issuer in the memory of an object. */
+  oauthMetadataMilliseconds: 10 * 60_000,
+  /** From consent to callback. */
+  authorizationMilliseconds: 10 * 60_000,
+  /** Authorizations of one connection that are under way at a time; the oldest goes. */
+  authorizationsAtOnce: 20,
+  /** How long the link to a connect page opens, where nobody says otherwise, and at most. */
+  connectLinkSeconds: 3_600,
+  connectLinkLongestSeconds: 7 * 24 * 3_600,
+  /** Between two questions whether a device was authorized (RFC 8628, section 3.5), and the longest. */
+  devicePollSeconds: 5,
+  devicePollLongestSeconds: 60,
+  deviceLongestSeconds: 1_800,
 } as const;

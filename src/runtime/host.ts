@@ -5,6 +5,7 @@ import { NO_CONNECTION, type ActionHost } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
 import { currentConfiguration, vaultOf, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
+import { tokenSource } from './oauth/source.ts';
 import { wayOutOf } from './way-out.ts';
 import type { OpenConnection } from '../connectors/kit/types.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
@@ -88,5 +89,7 @@ async function decrypt(
   }
   const origins = facts.origins?.(settings.output, parsed.output);
   const sockets = facts.sockets?.(settings.output, parsed.output);
-  return ok({ name, settings: settings.output, secrets: parsed.output, origins, sockets });
+  const tokens =
+    facts.oauth?.(settings.output, parsed.output) && tokenSource(env, { tenant: row.tenant, name }, row.updatedAt);
+  return ok({ name, settings: settings.output, secrets: parsed.output, origins, sockets, tokens });
 }

@@ -1,5 +1,6 @@
 /**
- * Signed links: to a decision, of which whoever has one may decide that step of that run, once; and to a payload.
+ * Signed links: to a decision, of which whoever has one may decide that step of that run, once; to a payload; to a
+ * page that connects an account, once; and the way back from there.
  *
  * Guarantee: a link cannot be made or changed without a master key, opens only what it is for, and names the
  * step, the run and, where it was made for somebody, whom. Accepted weakness: it is a bearer link; who forwards
@@ -39,6 +40,37 @@ export const createLinks = (masterKeys: string | undefined): Result<Links<Decida
 /** As {@link createLinks}; whether a link has expired is for the caller to see. */
 export const createPayloadLinks = (masterKeys: string | undefined): Result<Links<LinkedPayload>> =>
   linksFor(masterKeys, 'tidegate payload link 1\n');
+
+/** The `state` of an authorization (RFC 6749, section 10.12): it names what is under way, and says nothing of it. */
+export interface AuthorizationState {
+  readonly tenant: string;
+  readonly connection: string;
+  /** Of the authorization; known once, then forgotten. */
+  readonly id: string;
+}
+
+/** What opens a connect page. */
+export interface ConnectSession {
+  readonly tenant: string;
+  readonly connection: string;
+  /** It starts one authorization. */
+  readonly id: string;
+  /** Unix milliseconds. */
+  readonly expiresAt: number;
+  /** Scheme and host of the gateway: where the authorization server sends people back to. */
+  readonly origin: string;
+  /** Where people may go when it is done. */
+  readonly returnUrl?: string;
+  /** Who made the link, for the audit log. */
+  readonly actor: string;
+}
+
+export const createStateLinks = (masterKeys: string | undefined): Result<Links<AuthorizationState>> =>
+  linksFor(masterKeys, 'tidegate authorization state 1\n');
+
+/** As {@link createLinks}; whether a session has expired is for the caller to see. */
+export const createConnectLinks = (masterKeys: string | undefined): Result<Links<ConnectSession>> =>
+  linksFor(masterKeys, 'tidegate connect session 1\n');
 
 /** @param purpose what keeps a link of one kind from being taken for one of another */
 function linksFor<What>(masterKeys: string | undefined, purpose: string): Result<Links<What>> {

@@ -15,7 +15,7 @@ import { fromBase64, randomBytes, toBase64Url, utf8, type Bytes } from './bytes.
 /** Where a sealed record belongs. */
 export interface SealContext {
   readonly tenant: string;
-  readonly kind: 'connection' | 'source' | 'endpoint' | 'key';
+  readonly kind: 'connection' | 'source' | 'endpoint' | 'key' | 'token';
   /** The connector of a connection, the scheme of a source. */
   readonly connector: string;
   readonly name: string;
@@ -40,6 +40,14 @@ export const connectionContext = (tenant: string, connector: string, name: strin
   tenant,
   kind: 'connection',
   connector,
+  name,
+});
+
+/** The tokens of a connection, and what an authorization that is under way must not show. */
+export const tokenContext = (tenant: string, name: string): SealContext => ({
+  tenant,
+  kind: 'token',
+  connector: '',
   name,
 });
 

@@ -3,10 +3,10 @@
 import { optional } from 'valibot';
 import { outgoing, type HttpContext } from './outgoing.ts';
 import { outputOf, readAs, type HttpOutput } from './reply.ts';
-import { httpSecrets, httpSettings, withBody, withMethod, withoutBody, type HttpParams } from './schemas.ts';
+import { httpOAuth, httpSecrets, httpSettings, withBody, withMethod, withoutBody, type HttpParams } from './schemas.ts';
 import { defineAction, type Action, type Connector } from '../kit/types.ts';
+import { sendAuthorized } from './tokens.ts';
 import type { Result } from '../../core/errors.ts';
-import { request } from '../../drivers/http/request.ts';
 
 /** For the types only: a step may name no connection. */
 const maybe = { settings: optional(httpSettings), secrets: optional(httpSecrets) };
@@ -15,7 +15,7 @@ async function call(method: string, params: HttpParams, context: HttpContext): P
   const prepared = outgoing(method, params, context);
   if (!prepared.ok) return prepared;
   const { expect, parse } = params;
-  const reply = await request(context.fetch, {
+  const reply = await sendAuthorized(context, {
     ...prepared.value,
     readAs: readAs(parse),
     // Who expects a redirect wants to see it.
@@ -51,7 +51,7 @@ const writing = (method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', title: string): Ac
 export const http: Connector = {
   name: 'http',
   title: 'HTTP',
-  connection: { required: false, settings: httpSettings, secrets: httpSecrets },
+  connection: { required: false, settings: httpSettings, secrets: httpSecrets, oauth: httpOAuth },
   actions: {
     request: defineAction(
       {

@@ -1,6 +1,8 @@
 /** What the actions of `http` take, and the connection that they may use. */
 
 import * as v from 'valibot';
+import { originOf, type ConnectionFacts } from '../kit/types.ts';
+import { isSafeEndpoint, oauthSecrets, oauthSettings } from '../../core/oauth/settings.ts';
 
 const scalar = v.union([v.string(), v.number(), v.boolean()]);
 
@@ -58,14 +60,25 @@ export type QueryFields = NonNullable<HttpParams['query']>;
 const headers = v.optional(v.record(v.string(), v.string()));
 const text = v.pipe(v.string(), v.minLength(1));
 
-export const httpSettings = v.strictObject({
+const settingsFields = v.strictObject({
   baseUrl: v.pipe(
     v.string(),
     v.regex(/^https?:\/\/[^\s?#@\\]+$/, 'Must be an absolute URL without user name, query and fragment.'),
     v.description('The connection is used for this host only.'),
   ),
   headers: v.optional(v.pipe(v.record(v.string(), v.string()), v.description('Sent with every request; not secret.'))),
+  oauth: v.optional(
+    v.pipe(oauthSettings, v.description('Steps send a token that the gateway gets and renews by OAuth 2.')),
+  ),
 });
+
+export const httpSettings = v.pipe(
+  settingsFields,
+  v.check(
+    ({ baseUrl, oauth }) => oauth === undefined || isSafeEndpoint(baseUrl),
+    'baseUrl: Must be https, since tokens are sent there.',
+  ),
+);
 
 export const httpSecrets = v.union([
   v.strictObject({ bearer: text, headers }),
@@ -76,8 +89,19 @@ export const httpSecrets = v.union([
     }),
     headers,
   }),
+  v.strictObject({ oauth: oauthSecrets, headers }),
   v.strictObject({ headers }),
 ]);
 
 export type HttpSettings = v.InferOutput<typeof httpSettings>;
 export type HttpSecrets = v.InferOutput<typeof httpSecrets>;
+
+export const httpOAuth: NonNullable<ConnectionFacts<HttpSettings, HttpSecrets>['oauth']> = (
+  { baseUrl, oauth },
+  secrets,
+) =>
+  oauth && {
+    settings: oauth,
+    secrets: 'oauth' in secrets ? secrets.oauth : {},
+    origins: [originOf(baseUrl)],
+  };

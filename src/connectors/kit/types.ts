@@ -3,6 +3,7 @@
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Control, Effect } from '../../core/chain/catalogue.ts';
 import type { Result } from '../../core/errors.ts';
+import type { OAuthClient } from '../../core/oauth/settings.ts';
 import type { SocketHost } from '../../core/policy/egress.ts';
 import type { GuardedConnect, HyperdriveByName } from '../../drivers/http/guarded-connect.ts';
 
@@ -15,6 +16,25 @@ export interface OpenConnection<Settings = unknown, Secrets = unknown> {
   readonly origins?: readonly string[] | undefined;
   /** See {@link ConnectionFacts.sockets}. */
   readonly sockets?: readonly SocketHost[] | undefined;
+  /** Where the connection gets its tokens by OAuth; see {@link ConnectionFacts.oauth}. */
+  readonly tokens?: TokenSource | undefined;
+}
+
+export interface AccessToken {
+  readonly token: string;
+  /** Rises with each token of the connection. */
+  readonly generation: number;
+}
+
+export interface TokenSource {
+  /**
+   * A token to send as `Authorization: Bearer`; without a promise where one is in memory.
+   *
+   * @param refused the token that the other side answered with 401; what comes back then is another one, or the
+   *   same where a refresh would not help
+   * Faults `connection.unauthorized`, `oauth.failed`, `oauth.unavailable`.
+   */
+  get(refused?: AccessToken): Result<AccessToken> | Promise<Result<AccessToken>>;
 }
 
 /** What an application's endpoints are told. */
@@ -83,6 +103,8 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
   origins?(settings: Settings, secrets: Secrets): readonly string[];
   /** Where a step with such a connection may open sockets; left out by a connector that opens none. */
   sockets?(settings: Settings, secrets: Secrets): readonly SocketHost[];
+  /** How such a connection gets its tokens; undefined for one that is not by OAuth. */
+  oauth?(settings: Settings, secrets: Secrets): OAuthClient | undefined;
 }
 
 /** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */

@@ -5,6 +5,7 @@ import { issuesOf, refuse, unknownFields } from '../issues.ts';
 import type { Connector } from '../../connectors/kit/types.ts';
 import { suggestion } from '../../core/chain/names.ts';
 import { fail, ok, type Issue, type Result } from '../../core/errors.ts';
+import { missingSecret } from '../../core/oauth/settings.ts';
 import type { Secret } from '../../vault/secret.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -30,6 +31,11 @@ export function checkConnection(
     ...checkFields(facts.settings, settings, 'settings'),
     ...checkFields(facts.secrets, secrets.reveal(), 'secrets'),
   ];
+  if (issues.length === 0 && facts.oauth !== undefined) {
+    const client = facts.oauth(v.parse(facts.settings, settings), v.parse(facts.secrets, secrets.reveal()));
+    const missing = client && missingSecret(client);
+    if (missing !== undefined) issues.push({ path: 'secrets.oauth', message: missing });
+  }
   return issues.length === 0 ? ok(undefined) : refuse('connection.invalid', issues);
 }
 

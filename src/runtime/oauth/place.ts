@@ -1,0 +1,58 @@
+/** Whose tokens they are, and the client that they belong to. */
+
+import { safeParse } from 'valibot';
+import type { TokenObject } from './token-object.ts';
+import { connectorsByName } from '../catalogue.ts';
+import { vaultOf } from '../configuration.ts';
+import { fail, ok, type Result } from '../../core/errors.ts';
+import { missingSecret, type OAuthClient } from '../../core/oauth/settings.ts';
+import type { Env } from '../../env.ts';
+import { loadConnection } from '../../store/connections.ts';
+import { sha256, toBase64Url } from '../../vault/bytes.ts';
+import { connectionContext } from '../../vault/vault.ts';
+
+/** A connection, as its object is told. */
+export interface Place {
+  readonly tenant: string;
+  readonly name: string;
+}
+
+/** JSON separates the two, whatever characters they hold. */
+export const tokensOf = (env: Env, { tenant, name }: Place): DurableObjectStub<TokenObject> =>
+  env.TOKENS.getByName(JSON.stringify([tenant, name]));
+
+export interface LoadedClient extends OAuthClient {
+  /** Of the row, in unix milliseconds. */
+  readonly updatedAt: number;
+  /**
+   * What its tokens are bound to: the connection itself, the server, the client, the grant, and where they are
+   * sent. Tokens of another are not used, so nobody gets them by changing an address.
+   */
+  readonly fingerprint: string;
+}
+
+/** Straight from D1: once for each version of the connection. Faults `connection.*`, `vault.*`. */
+export async function loadClient(env: Env, { tenant, name }: Place): Promise<Result<LoadedClient>> {
+  const row = await loadConnection(env.DB, tenant, name);
+  if (row === undefined) return fail('connection.not-found', `There is no connection named ${name}.`);
+  const facts = connectorsByName.get(row.connector)?.connection;
+  const vault = vaultOf(env);
+  if (!vault.ok) return vault;
+  const opened = await vault.value.open(connectionContext(tenant, row.connector, name), row.sealed);
+  if (!opened.ok) return opened;
+  if (facts?.oauth === undefined) return noOAuth(name);
+  const settings = safeParse(facts.settings, row.settings);
+  const secrets = safeParse(facts.secrets, opened.value);
+  if (!settings.success || !secrets.success) {
+    return fail('connection.invalid', `The connection ${name} does not fit ${row.connector} any more; save it again.`);
+  }
+  const client = facts.oauth(settings.output, secrets.output);
+  if (client === undefined) return noOAuth(name);
+  const missing = missingSecret(client);
+  if (missing !== undefined) return fail('connection.invalid', missing);
+  const bound = JSON.stringify([row.connector, row.createdAt, client.settings, client.origins]);
+  return ok({ ...client, updatedAt: row.updatedAt, fingerprint: toBase64Url(await sha256(bound)) });
+}
+
+const noOAuth = (name: string): Result<never> =>
+  fail('connection.invalid', `The connection ${name} does not get its tokens by OAuth; give it settings.oauth.`);
