@@ -7,6 +7,7 @@ import { problemResponse } from './core/errors.ts';
 import { HOPS_HEADER, hopsOf, loopFault } from './core/policy/hops.ts';
 import type { Env } from './env.ts';
 import { handleApproval } from './gateway/approvals.ts';
+import { handleConnect, isConnectPath } from './gateway/connect/index.ts';
 import { pathOf } from './gateway/event.ts';
 import { handleRequest } from './gateway/front.ts';
 import { handleHook } from './gateway/hooks.ts';
@@ -17,6 +18,7 @@ import { catalogue, connectorsByName } from './runtime/catalogue.ts';
 import { listEvents, readEvent, streamEvents, sweepInboxes } from './runtime/inbox.ts';
 import { recoverEvents, replayEvent } from './runtime/inbox-replay.ts';
 import { reloadConfiguration, vaultOf, type Configuration } from './runtime/configuration.ts';
+import { oauthOf } from './runtime/oauth/index.ts';
 import { outboundOf } from './runtime/outbound/index.ts';
 import {
   cancelRun,
@@ -67,6 +69,7 @@ export default {
     const loop = loopFault(passed);
     if (loop !== undefined) return problemResponse(loop);
     if (path.startsWith('/_/approvals/')) return handleApproval(request, env, path);
+    if (isConnectPath(path)) return handleConnect(request, env, path);
     if (path.startsWith('/_/docs/')) return handlePortal(request, env, path);
     if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
@@ -137,6 +140,7 @@ function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPor
       recover: (source, request) => recoverEvents(env, source, request),
     },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
+    oauth: oauthOf(env),
     outbound: outboundOf(env),
   };
 }

@@ -3,6 +3,7 @@
 import { Hono } from 'hono';
 import * as v from 'valibot';
 import { applications } from './applications/index.ts';
+import { authorizations } from './authorizations/index.ts';
 import { cache } from './cache/index.ts';
 import { chains } from './chains/index.ts';
 import { connections } from './connections/index.ts';
@@ -53,6 +54,7 @@ export const endpoints: readonly Endpoint[] = [
   ...sourceEvents,
   ...sourceEventsAgain,
   ...connections,
+  ...authorizations,
   ...keys,
   ...traffic,
   ...eventTypes,

@@ -11,6 +11,7 @@ import type { CanaryStatus } from '../runtime/canary.ts';
 import type { ShownEvent } from '../runtime/inbox-object.ts';
 import type { Recovered, RecoverRequest, ReplayRequest } from '../runtime/inbox-replay.ts';
 import type { EventFilter, EventPage } from '../runtime/inbox-store.ts';
+import type { OAuthPorts } from '../runtime/oauth/index.ts';
 import type { OutboundPorts } from '../runtime/outbound/index.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
@@ -60,6 +61,8 @@ export interface ControlPorts {
   readonly inbox: InboxPort;
   /** Returns how many runs waited for the event. */
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
+  /** Authorizations of connections. */
+  readonly oauth: OAuthPorts;
   /** Webhooks out. */
   readonly outbound: OutboundPorts;
 }

@@ -4,19 +4,11 @@
  */
 
 import { readBytes } from './body.ts';
+import { escape, page } from './page.ts';
 import { fault, faultOf, problemResponse } from '../core/errors.ts';
 import type { Env } from '../env.ts';
 import { decide, readRun } from '../runtime/runs.ts';
 import { createLinks, type Decidable } from '../vault/links.ts';
-
-const HEADERS = {
-  'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-store',
-  'content-security-policy':
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-};
 
 export async function handleApproval(request: Request, env: Env, path: string): Promise<Response> {
   try {
@@ -50,7 +42,7 @@ async function ask(env: Env, { run, step, to }: Decidable): Promise<Response> {
   const form = `<form method="post">${name}
 <label>Comment <textarea name="comment" maxlength="2000" rows="3"></textarea></label>
 <p><button name="decision" value="approve">Approve</button> <button name="decision" value="reject">Reject</button></p></form>`;
-  return page(200, `Approval for ${record.value.chain}`, message ?? '', form);
+  return page(200, `Approval for ${record.value.chain}`, message ?? '', { body: form });
 }
 
 async function answer(request: Request, env: Env, { run, step, to }: Decidable): Promise<Response> {
@@ -71,23 +63,4 @@ async function answer(request: Request, env: Env, { run, step, to }: Decidable):
   });
   if (!decided) return page(410, 'Nothing to decide', DECIDED);
   return page(200, approved ? 'Approved' : 'Rejected', 'Thank you. You may close this page.');
-}
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escape = (text: string): string => text.replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? '');
-
-function page(status: number, title: string, text: string, form = ''): Response {
-  const body = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(title)}</title><style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color:#1c2530}
-label{display:block;margin:1rem 0}input,textarea{display:block;width:100%;box-sizing:border-box;font:inherit;padding:.4rem}
-button{font:inherit;padding:.5rem 1.25rem;margin-right:.5rem}p{white-space:pre-wrap}</style>
-<main><h1>${escape(title)}</h1><p>${escape(text)}</p>${form}</main></html>`;
-  return new Response(body, { status, headers: HEADERS });
 }

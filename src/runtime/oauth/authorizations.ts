@@ -26,6 +26,7 @@ import { tokenContext } from '../../vault/vault.ts';
 export interface Begin {
   readonly session: { readonly id: string; readonly expiresAt: number };
   readonly redirectUri: string;
+  readonly returnUrl: string | undefined;
   readonly actor: string;
 }
 
@@ -43,6 +44,11 @@ export interface Callback {
   readonly code: string | undefined;
   readonly error: string | undefined;
   readonly iss: string | undefined;
+}
+
+export interface Completed {
+  /** As whoever made the link gave it. */
+  readonly returnUrl: string | undefined;
 }
 
 /** What somebody is told who is to authorize on another device. */
@@ -84,7 +90,7 @@ export class Authorizations {
   }
 
   /** Faults `oauth.state` for a session that was used, `connection.*`, `oauth.*`. */
-  async begin(place: Place, { session, redirectUri, actor }: Begin): Promise<Result<Begun>> {
+  async begin(place: Place, { session, redirectUri, returnUrl, actor }: Begin): Promise<Result<Begun>> {
     const found = await this.#clientFor(place, 'authorization_code');
     if (!found.ok) return found;
     const { client, server } = found.value;
@@ -105,6 +111,7 @@ export class Authorizations {
       browser: toBase64Url(await sha256(browser)),
       ...(server.issuer !== undefined && { issuer: server.issuer }),
       namesItself: server.namesItself,
+      ...(returnUrl !== undefined && { returnUrl }),
       actor,
     };
     const now = this.#port.now();
@@ -116,7 +123,7 @@ export class Authorizations {
   }
 
   /** Faults `oauth.state`, `oauth.failed` with what the server said, `connection.*`. */
-  async complete(place: Place, { id, browser, code, error, iss }: Callback): Promise<Result<null>> {
+  async complete(place: Place, { id, browser, code, error, iss }: Callback): Promise<Result<Completed>> {
     const pending = this.#store.takePending(id);
     if (pending?.facts.kind !== 'code' || pending.expiresAt < this.#port.now()) return spent();
     const { facts, sealed } = pending;
@@ -141,7 +148,7 @@ export class Authorizations {
     );
     if (!granted.ok) return granted;
     const saved = await this.#owner.save(place, client, granted.value, facts.actor);
-    return saved.ok ? ok(null) : saved;
+    return saved.ok ? ok({ returnUrl: facts.returnUrl }) : saved;
   }
 
   /** RFC 8628; the object asks by its alarm until somebody has decided. */

@@ -12,7 +12,14 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import * as v from 'valibot';
-import { Authorizations, type Begun, type Begin, type Callback, type DeviceCode } from './authorizations.ts';
+import {
+  Authorizations,
+  type Begun,
+  type Begin,
+  type Callback,
+  type Completed,
+  type DeviceCode,
+} from './authorizations.ts';
 import { loadClient, type LoadedClient, type Place } from './place.ts';
 import { TokenStore, type HeldTokens, type TokenFacts } from './token-store.ts';
 import { vaultOf } from '../configuration.ts';
@@ -127,6 +134,7 @@ export class TokenObject extends DurableObject<Env> {
     if (this.#client !== undefined && this.#client.updatedAt >= seenAt) return ok(this.#client);
     const loaded = await loadClient(this.env, place);
     this.#client = loaded.ok ? loaded.value : undefined;
+    this.#failure = undefined;
     return loaded;
   }
 
@@ -166,14 +174,16 @@ export class TokenObject extends DurableObject<Env> {
       .catch((thrown: unknown): Result<void> => ({ ok: false, fault: faultOf(thrown) }))
       .then((result) => {
         this.#flight = undefined;
-        const again = !result.ok && result.fault.retryable;
-        this.#failure = again ? { fault: result.fault, until: Date.now() + LIMITS.oauthRetryMilliseconds } : undefined;
+        this.#failure = !result.ok
+          ? { fault: result.fault, until: Date.now() + LIMITS.oauthRetryMilliseconds }
+          : undefined;
         return result;
       });
     return this.#flight;
   }
 
   async #renew(place: Place, client: LoadedClient, forced: boolean): Promise<Result<void>> {
+    const before = this.#store.tokens()?.facts.generation;
     const held = this.#heldBy(client);
     const secrets = held === undefined ? ok(undefined) : await this.#open(place, held);
     if (!secrets.ok) return secrets;
@@ -191,7 +201,7 @@ export class TokenObject extends DurableObject<Env> {
     }
     const granted = await this.#request(client, server.value, refreshToken);
     // Somebody may have authorized anew, or revoked, meanwhile; what this brought is of an older grant.
-    if (this.#store.tokens()?.facts.generation !== held?.facts.generation) return ok(undefined);
+    if (this.#store.tokens()?.facts.generation !== before) return ok(undefined);
     if (granted.ok) return this.#save(place, client, granted.value, { held, refreshToken, forced });
     return held === undefined ? granted : this.#refused(place, client, held, granted.fault);
   }
@@ -252,7 +262,7 @@ export class TokenObject extends DurableObject<Env> {
     // Without a reply the server may have rotated the token: the note of the attempt stays.
     const attemptAt = why.code === 'oauth.unavailable' ? (held.facts.attemptAt ?? Date.now()) : null;
     if (!isOver) {
-      this.#store.saveTokens({ ...held, facts: { ...held.facts, attemptAt } });
+      if (held.facts.refreshable) this.#store.saveTokens({ ...held, facts: { ...held.facts, attemptAt } });
       return { ok: false, fault: why };
     }
     const interrupted = held.facts.attemptAt !== null;
@@ -340,7 +350,7 @@ export class TokenObject extends DurableObject<Env> {
     return replyOf(await this.#authorizations.begin(place, request));
   }
 
-  async complete(place: Place, callback: Callback): Promise<Reply<null>> {
+  async complete(place: Place, callback: Callback): Promise<Reply<Completed>> {
     return replyOf(await this.#authorizations.complete(place, callback));
   }
 

@@ -46,6 +46,7 @@ const pendingSchema = v.variant('kind', [
     browser: v.string(),
     issuer: v.optional(v.string()),
     namesItself: v.boolean(),
+    returnUrl: v.optional(v.string()),
     actor: v.string(),
   }),
   v.object({

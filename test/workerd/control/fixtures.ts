@@ -14,6 +14,7 @@ import type { RunRecord } from '../../../src/core/engine/record.ts';
 import { judgeCanary } from '../../../src/core/policy/canary.ts';
 import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
 import type { Trust } from '../../../src/runtime/address.ts';
+import { oauthOf } from '../../../src/runtime/oauth/index.ts';
 import { outboundOf } from '../../../src/runtime/outbound/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { endpointSettings } from '../../../src/core/outbound/settings.ts';
@@ -153,6 +154,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Tru
       replay: () => Promise.resolve(ok([])),
       recover: () => Promise.resolve({ looked: 0, items: [], next: undefined }),
     },
+    oauth: oauthOf(env),
     outbound: outboundOf(env),
     ...memoryRuns(),
     ...overrides,
