@@ -57,6 +57,8 @@ export async function start(): Promise<OidcServer> {
     interactions: { url: (_context, { uid }) => `${INTERACTION}${uid}` },
     issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
+    // Who takes back an access token does not take back the consent.
+    revokeGrantPolicy: ({ oidc }) => oidc.route !== 'revocation' || oidc.entities.AccessToken === undefined,
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },

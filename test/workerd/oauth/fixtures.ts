@@ -4,7 +4,6 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, inject } from 'vitest';
 import * as v from 'valibot';
-import { actionsByName } from '../../../src/runtime/catalogue.ts';
 import { reloadConfiguration } from '../../../src/runtime/configuration.ts';
 import { hostOf } from '../../../src/runtime/host.ts';
 import { tokensOf } from '../../../src/runtime/oauth/place.ts';
@@ -12,6 +11,7 @@ import type { TokenObject } from '../../../src/runtime/oauth/token-object.ts';
 import type { AccessToken } from '../../../src/connectors/kit/types.ts';
 import type { Result } from '../../../src/core/errors.ts';
 import { call, manage, ORIGIN, type Called } from '../gateway/fixtures.ts';
+import { Upstreams } from '../gateway/proxy/fixtures.ts';
 
 export const { issuer } = inject('servers').oidc;
 export const REDIRECT_URI = `${ORIGIN}/_/oauth/callback`;
@@ -69,9 +69,7 @@ export const objectOf = (name: string): DurableObjectStub<TokenObject> => tokens
 export async function tokenOf(name: string, refused?: AccessToken): Promise<Result<AccessToken>> {
   const host = hostOf(env);
   await reloadConfiguration(env);
-  const action = actionsByName.get('http.get');
-  if (action === undefined) throw new Error('http.get is not installed');
-  const facts = { name: 'http.get', effect: action.effect, params: {} };
+  const facts = { name: 'http.get', effect: 'idempotent', params: {}, connection: 'optional' } as const;
   const opened = await host.open(name, facts);
   if (!opened.ok) return opened;
   if (opened.value.tokens === undefined) throw new Error(`${name} has no tokens`);
@@ -132,7 +130,10 @@ export class Browser {
   async gateway(method: string, url: string, headers: Record<string, string> = {}): Promise<Called> {
     const { pathname, search } = new URL(url);
     const own = { cookie: this.cookies(url), ...(method === 'POST' && { 'sec-fetch-site': 'same-origin' }) };
-    const reply = await call(`${method} ${pathname}${search}`, method === 'POST' ? '' : undefined, { ...own, ...headers });
+    const reply = await call(`${method} ${pathname}${search}`, method === 'POST' ? '' : undefined, {
+      ...own,
+      ...headers,
+    });
     this.keep(url, reply.headers.getSetCookie());
     return reply;
   }
@@ -180,4 +181,44 @@ export async function authorized(
   const done = await new Browser().authorize(await linkTo(name));
   expect(done.status, done.text).toBe(200);
   return { name, client: id, secret };
+}
+
+/** A server of the test's own that answers every request alike. */
+export class FakeServer {
+  readonly #upstreams = new Upstreams();
+  readonly url = this.#upstreams.urls[0] ?? '';
+
+  async answer(body: string | Fields, status = 200, contentType = 'application/json'): Promise<this> {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    await this.#upstreams.behave(0, {
+      kind: 'answer',
+      status,
+      headers: { 'content-type': contentType },
+      body: btoa(text),
+    });
+    return this;
+  }
+
+  async redirect(location: string): Promise<this> {
+    await this.#upstreams.behave(0, { kind: 'answer', status: 302, headers: { location } });
+    return this;
+  }
+
+  async requests(): Promise<number> {
+    return (await this.#upstreams.seen()).length;
+  }
+}
+
+/** A connection of a program whose token endpoint is a {@link FakeServer}. */
+export async function connectTo(server: FakeServer, oauth: Fields = {}): Promise<string> {
+  return connect({
+    oauth: {
+      issuer: undefined,
+      grant: 'client_credentials',
+      clientId: 'program',
+      endpoints: { token: server.url },
+      ...oauth,
+    },
+    secrets: { clientSecret: 'secret-of-the-program' },
+  });
 }
