@@ -6,7 +6,8 @@
  *
  * - `https://<anything>/seconds/<n>` is a resource whose tokens live so long;
  * - a client with the name `late` gets the answers of the token endpoint a second after they took effect;
- * - `GET /_grants/<client>` tells how many requests at the token endpoint succeeded and failed.
+ * - `GET /_grants/<client>` tells how many requests at the token endpoint succeeded and failed;
+ * - `GET /_forget/<access token>` makes it invalid, and nothing else (a revocation takes the grant with it).
  */
 
 import { generateKeyPairSync } from 'node:crypto';
@@ -57,8 +58,6 @@ export async function start(): Promise<OidcServer> {
     interactions: { url: (_context, { uid }) => `${INTERACTION}${uid}` },
     issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
-    // Who takes back an access token does not take back the consent.
-    revokeGrantPolicy: ({ oidc }) => oidc.route !== 'revocation' || oidc.entities.AccessToken === undefined,
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -83,6 +82,7 @@ export async function start(): Promise<OidcServer> {
     createServer((request, response) => {
       const { url = '' } = request;
       if (url.startsWith(INTERACTION)) void agree(provider, request, response);
+      else if (url.startsWith('/_forget/')) void forget(provider, url.slice('/_forget/'.length), response);
       else if (url.startsWith('/_grants/')) response.end(JSON.stringify(counts(url.slice('/_grants/'.length))));
       else void answer(request, response);
     }),
@@ -115,6 +115,11 @@ function countGrants(provider: Provider): (client: string) => Counts {
     if (path === '/token' && oidc?.client?.clientName === 'late') await delay(LATE_MILLISECONDS);
   });
   return of;
+}
+
+async function forget(provider: Provider, token: string, response: ServerResponse): Promise<void> {
+  await (await provider.AccessToken.find(token))?.destroy();
+  response.end();
 }
 
 /** RFC 7523 and RFC 8693, as far as a client needs them: whatever is presented is verified. */

@@ -102,15 +102,17 @@ describe('a refresh', () => {
   });
 
   it('follows a 401 of the other side, and the step is repeated once with what it brought', async () => {
-    const { name, client, secret } = await authorized();
+    const { name, client } = await authorized();
     const token = await tokenIn(name);
     const { route } = await publish({
       steps: { me: { use: 'http.get', connection: name, with: { url: '/me' } } },
       output: '{{ steps.me.body.sub }}',
     });
-    await atProvider(client, secret, '/token/revocation', { token: token.token });
+    await (await fetch(`${issuer}/_forget/${token.token}`)).text();
+    const before = await grantsOf(client);
     expect(await call(route, {})).toMatchObject({ status: 200, text: '"ada"' });
     expect((await tokenIn(name)).token).not.toBe(token.token);
+    expect(await grantsOf(client)).toEqual({ succeeded: before.succeeded + 1, failed: 0 });
   });
 
   it('is not repeated for a 401 that it did not mend', async () => {
