@@ -114,6 +114,9 @@ export const connections = [
     replies: { 204: { description: 'Chains that use it fail from now on.' } },
     faults: ['connection.not-found'],
     async handle({ ports, actor, params: { name } }) {
+      const row = await loadConnection(ports.db, OWNER, name);
+      const isByOAuth = row && ports.connectors.get(row.connector)?.connection?.oauth !== undefined;
+      if (isByOAuth) await ports.oauth.revoke({ tenant: OWNER, name });
       if (!(await removeConnection(ports.db, OWNER, name, actor, ports.now()))) return notFound(name);
       await ports.configurationChanged();
       return ok({ status: 204 });

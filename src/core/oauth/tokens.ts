@@ -22,7 +22,9 @@ const replySchema = v.object({
   access_token: TOKEN,
   refresh_token: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.oauthTokenCharacters))),
   token_type: v.optional(v.string()),
-  expires_in: v.optional(v.nullable(v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.toNumber())]))),
+  expires_in: v.optional(
+    v.nullable(v.union([v.pipe(v.number(), v.minValue(0)), v.pipe(v.string(), v.regex(/^\d+$/), v.toNumber())])),
+  ),
   scope: v.optional(v.nullable(v.string())),
 });
 
@@ -63,7 +65,8 @@ export function readGrant(host: string, fields: Readonly<Record<string, unknown>
     accessToken: access_token,
     refreshToken: refresh_token,
     scopes,
-    lifetimeMilliseconds: expires_in == null || expires_in <= 0 ? undefined : expires_in * 1000,
+    // Some say 0 for a token that does not expire.
+    lifetimeMilliseconds: expires_in ? expires_in * 1000 : undefined,
   });
 }
 

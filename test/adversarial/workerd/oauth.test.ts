@@ -149,7 +149,7 @@ describe('a connect page', () => {
     const browser = new Browser();
     for (let turn = 0; turn < 3; turn++) expect(await browser.gateway('GET', link)).toMatchObject({ status: 200 });
     const both = await Promise.all([1, 2].map(() => new Browser().gateway('POST', link)));
-    expect(both.map(({ status }) => status).sort()).toEqual([200, 410]);
+    expect(new Set(both.map(({ status }) => status))).toEqual(new Set([200, 410]));
     expect(await browser.gateway('GET', link)).toMatchObject({ status: 410 });
   });
 

@@ -1,6 +1,6 @@
 /// <reference types="@cloudflare/vitest-plugin/types" />
 
-import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
+import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, it, vi } from 'vitest';
 import * as v from 'valibot';
@@ -59,7 +59,7 @@ describe('a refresh', () => {
   it('happens once for a hundred callers that find an expired token', async () => {
     const { name, client } = await authorized();
     await age(name, HOUR);
-    await evictDurableObject(objectOf(name));
+    await kill(name);
     const before = await grantsOf(client);
     const replies = await Promise.all(Array.from({ length: 100 }, () => ask(name)));
     expect(new Set(replies.map((reply) => (reply.ok ? reply.value.token : reply.code))).size).toBe(1);
