@@ -112,7 +112,7 @@ const EFFECTS = {
 function actionText(connector: Connector, name: string, action: Action): string {
   const example = {
     use: `${connector.name}.${name}`,
-    ...(connector.connection?.required ? { connection: `my-${connector.name}` } : {}),
+    ...(connector.connection?.required && action.connection !== 'none' ? { connection: `my-${connector.name}` } : {}),
     with: action.example,
   };
   return `#### \`${connector.name}.${name}\`
@@ -126,9 +126,11 @@ ${JSON.stringify(example)}
 `;
 }
 
-function connectionText({ connection }: Connector): string {
+function connectionText({ connection, actions }: Connector): string {
   if (connection === undefined) return 'Takes no connection.';
-  return `A connection is ${connection.required ? 'required' : 'optional'}. Its settings:
+  const without = Object.values(actions).some((action) => action.connection === 'none');
+  const need = connection.required ? (without ? 'required where the example has one' : 'required') : 'optional';
+  return `A connection is ${need}. Its settings:
 
 ${table(schemaOf(connection.settings))}
 Its secrets, which are never read back:

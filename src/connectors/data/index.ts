@@ -1,10 +1,12 @@
-/** `data.*`: shaping and checking values; pure. */
+/** `data.*`: shaping, checking, signing and encrypting values. */
 
 import * as v from 'valibot';
 import { convertAction } from './convert.ts';
 import { itemActions } from './items.ts';
+import { connection } from './keys.ts';
 import { applyMapping } from './mapping.ts';
 import { tableOf } from './table.ts';
+import { tokenActions } from './tokens.ts';
 import { defineAction, type Connector } from '../kit/types.ts';
 import { compileJsonSchema } from '../../core/data/json-schema.ts';
 import { fail, ok } from '../../core/errors.ts';
@@ -12,6 +14,8 @@ import { fail, ok } from '../../core/errors.ts';
 export const data: Connector = {
   name: 'data',
   title: 'Data',
+  // The keys with which it signs and encrypts. They go nowhere.
+  connection: { required: true, ...connection, origins: () => [] },
   actions: {
     map: defineAction({
       title: 'Map values to a new shape',
@@ -56,5 +60,6 @@ export const data: Connector = {
     }),
     convert: convertAction,
     ...itemActions,
+    ...tokenActions,
   },
 };

@@ -60,10 +60,10 @@ const step = (of: Plan, id: string) => {
 
 const templates = readdirSync('templates').filter((file) => file.endsWith('.json') && !file.endsWith('.sample.json'));
 const examples = connectors.flatMap(({ name, connection, actions }) =>
-  Object.entries(actions).map(([action, { example }]) => ({
+  Object.entries(actions).map(([action, { example, connection: own }]) => ({
     use: `${name}.${action}`,
     with: example,
-    ...(connection?.required === true ? { connection: 'mine' } : {}),
+    ...(connection?.required === true && own !== 'none' ? { connection: 'mine' } : {}),
   })),
 );
 

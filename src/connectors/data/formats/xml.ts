@@ -2,7 +2,7 @@
  * XML by fast-xml-parser: attributes are members named `@name`, the text beside them is `#text`, an element that
  * stands more than once is a list.
  *
- * Guarantee: no document type is read, so there are no entities but those of characters (`&lt;`, `&#228;`, `&uuml;`),
+ * Guarantee: no document type is read, so there are no entities but those of characters (`&lt;`, `&#228;`, `&copy;`),
  * and nothing outside is ever looked at. Depth and size are bounded. What is written has only names that are names.
  */
 
