@@ -47,6 +47,7 @@ export type Context = ActionContext<Settings, Secrets>;
 export const facts: ConnectionFacts<Settings, Secrets> = {
   required: true,
   ...connection,
+  probe: () => ({ action: 'query', params: { sql: 'select 1' } }),
   origins: ({ endpoint }) => (endpoint === undefined ? [] : [originOf(endpoint)]),
   sockets: ({ endpoint, host, port }) =>
     endpoint !== undefined || host === undefined ? [] : [{ hostname: host, port }],
@@ -58,6 +59,7 @@ export function open({ connection, connect, fetch, signal, now }: Context): Resu
   if (endpoint !== undefined && host !== undefined) {
     return fail('connection.invalid', 'Give either `host` or `endpoint`.');
   }
+  if (endpoint !== undefined && !URL.canParse(endpoint)) return fail('connection.invalid', '`endpoint` is no URL.');
   if (endpoint !== undefined) return ok(createHttpDriver({ endpoint, user, password }, { fetch, signal, now }));
   if (host === undefined || database === undefined) {
     return fail('connection.invalid', 'Give `host` and `database`, or `endpoint`.');

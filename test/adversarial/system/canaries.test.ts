@@ -113,6 +113,42 @@ const credentialsOf = (
       sessionToken: canary('a session of S3'),
     },
   },
+  'c-oauth': {
+    connector: 'http',
+    settings: {
+      baseUrl: address,
+      oauth: {
+        grant: 'token_exchange',
+        clientId: 'client',
+        endpoints: { token: `${address}/401` },
+        authentication: 'client_secret_post',
+        key: { algorithm: 'RS256' },
+      },
+    },
+    secrets: {
+      oauth: {
+        clientSecret: canary('a client secret'),
+        privateKey: `-----BEGIN PRIVATE KEY-----\n${canary('a key of a client')}\n-----END PRIVATE KEY-----`,
+        subjectToken: canary('a token of a subject'),
+        actorToken: canary('a token of an actor'),
+      },
+    },
+  },
+  'c-data': {
+    connector: 'data',
+    settings: { algorithm: 'HS256' },
+    secrets: { key: canary('a key that signs'), previousKeys: [canary('a key that has signed')] },
+  },
+  'c-mysql': {
+    connector: 'mysql',
+    settings: { endpoint: address },
+    secrets: { user: canary('a user of MySQL'), password: canary('a password of MySQL') },
+  },
+  'c-azurekey': {
+    connector: 'azure-blob',
+    settings: { account: 'account', endpoint: address, bucket: 'bucket' },
+    secrets: { accountKey: canary('a key of Azure') },
+  },
   'c-azure': {
     connector: 'azure-blob',
     settings: { account: 'account', endpoint: address, bucket: 'bucket' },
@@ -121,7 +157,13 @@ const credentialsOf = (
   'c-gcs': {
     connector: 'gcs',
     settings: { endpoint: address, tokenEndpoint: `${address}/token`, bucket: 'bucket' },
-    secrets: { serviceAccount: { client_email: 'a@example.com', private_key: canary('a key of Google') } },
+    secrets: {
+      serviceAccount: {
+        client_email: `${canary('a name at Google')}@example.com`,
+        private_key: canary('a key of Google'),
+        private_key_id: canary('a key id of Google'),
+      },
+    },
   },
   'c-hmac': {
     connector: 'gcs',
@@ -180,7 +222,7 @@ async function useConnections(): Promise<void> {
   const steps: Record<string, unknown> = {};
   const fails = { onError: 'continue', retries: { limit: 1, delay: '10ms' } };
   for (const path of ['401', '500', 'break', 'away', 'nonsense', 'fine']) {
-    for (const connection of ['c-http', 'c-basic']) {
+    for (const connection of ['c-http', 'c-basic', 'c-oauth']) {
       steps[`${connection.replace('-', '')}${path}`] = {
         use: 'http.get',
         connection,
@@ -195,6 +237,7 @@ async function useConnections(): Promise<void> {
     ['azure', 'azure-blob.get'],
     ['gcs', 'gcs.get'],
     ['hmac', 'gcs.get'],
+    ['azurekey', 'azure-blob.get'],
   ] as const) {
     steps[id] = { use, connection: `c-${id}`, with: { key: 'a' }, ...fails };
   }
@@ -203,6 +246,8 @@ async function useConnections(): Promise<void> {
     { connection: 'c-gcs', key: 'a' },
   ];
   steps['copy'] = { use: 'objects.copy', with: { from, to }, ...fails };
+  steps['mysql'] = { use: 'mysql.query', connection: 'c-mysql', with: { sql: 'select 1' }, ...fails };
+  steps['verify'] = { use: 'data.verify', connection: 'c-data', with: { token: 'e30.e30.e30' }, ...fails };
   steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };
   steps['elsewhere'] = { use: 'http.get', connection: 'c-http', with: { url: 'https://evil.example/' }, ...fails };
   for (const mode of ['inline', 'durable']) {

@@ -68,6 +68,15 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       params: () => ({ key: 'a' }),
     },
   ],
+  mysql: [
+    {
+      action: 'query',
+      // Without a path, which its schema refuses.
+      settings: (url) => ({ endpoint: url.replace(/^(https?:\/\/[^/?#]*).*$/is, '$1') }),
+      secrets: { user: 'u', password: 'p' },
+      params: () => ({ sql: 'select 1' }),
+    },
+  ],
   postgres: [
     {
       action: 'query',
