@@ -504,6 +504,8 @@ export const LIMITS = {
   /** The name of a connection, as it stands in addresses; a step may write an expression for it. */
   connectionNameCharacters: 64,
   connectionCharacters: 512,
+  /** OAuth connections whose objects are asked at a time to seal their tokens anew. */
+  rotationTokensAtOnce: 6,
   /** Records that one turn of a rotation wraps anew, and turns a minute: a batch of D1 takes 100 statements with ease. */
   rotationBatchRecords: 50,
   rotationBatchesPerMinute: 20,

@@ -8,7 +8,9 @@
  * Accepted weakness: whoever has read an old record and the old master key keeps what they read.
  */
 
-import { vaultOf } from './configuration.ts';
+import { connectorsByName } from './catalogue.ts';
+import { reloadConfiguration, vaultOf } from './configuration.ts';
+import { tokensOf } from './oauth/place.ts';
 import { connectionPath } from '../core/chain/connection.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -89,11 +91,33 @@ async function wrapBatch(env: Env, vault: Vault, rotation: RotationRow): Promise
   return next;
 }
 
+/** What the objects of OAuth connections hold. False where one could not be asked; the next pass asks again. */
+async function rewrapTokens(env: Env): Promise<boolean> {
+  const { connections } = await reloadConfiguration(env);
+  const waiting = [...connections.values()].filter(
+    ({ connector, settings }) =>
+      connectorsByName.get(connector)?.connection?.oauth !== undefined && settings['oauth'] !== undefined,
+  );
+  let failed = 0;
+  const worker = async (): Promise<void> => {
+    for (let place = waiting.pop(); place !== undefined; place = waiting.pop()) {
+      const { tenant, name } = place;
+      const rewrapped = await tokensOf(env, place)
+        .rewrap({ tenant, name })
+        .catch(() => undefined);
+      // Tokens that cannot be read are no use to anybody: the connection tells so itself.
+      if (rewrapped === undefined) failed += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: LIMITS.rotationTokensAtOnce }, worker));
+  return failed === 0;
+}
+
 /** A pass that wrapped nothing leaves only what cannot be read. */
 async function endPass(env: Env, rotation: RotationRow): Promise<RotationRow> {
   const records = await countVersions(env.DB);
   const isDone = [...records.keys()].every((version) => version === rotation.version);
-  const isOver = isDone || rotation.cursor.wrapped === 0;
+  const isOver = (isDone || rotation.cursor.wrapped === 0) && (await rewrapTokens(env));
   const next: RotationRow = isOver
     ? { ...rotation, finishedAt: Date.now() }
     : { ...rotation, cursor: { table: 0, after: [], wrapped: 0 }, unreadable: [] };

@@ -13,6 +13,8 @@ const TENANTS = 120;
 const directory = mkdtempSync(join(tmpdir(), 'tidegate-rotation-'));
 let upstream: Running & { readonly port: number };
 let gateway: Gateway;
+/** What the token endpoint of the upstream has given out. */
+let tokens = 0;
 
 const start = (masterKey?: string): Promise<Gateway> =>
   launch({
@@ -42,11 +44,12 @@ const connectionWith = (bearer: string) => ({
 beforeAll(async () => {
   // Says which credential came.
   upstream = await listen(
-    createServer((request, response) =>
-      response
-        .writeHead(200, { 'content-type': 'application/json' })
-        .end(JSON.stringify(request.headers.authorization)),
-    ),
+    createServer((request, response) => {
+      const token = { access_token: `token-${tokens + 1}`, token_type: 'Bearer', expires_in: 3_600 };
+      if (request.url === '/token') tokens += 1;
+      const body = request.url === '/token' ? token : request.headers.authorization;
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    }),
   );
   gateway = await start();
 });
@@ -72,6 +75,19 @@ test('a rotation under load fails no step and loses no write', async () => {
   const changed = { api: { type: 'http', method: 'POST', path: '/changing', auth: 'public', respond: 'result' } };
   const steps = { a: { use: 'http.get', connection: 'changing', with: { url: '/' } } };
   await manage('PUT', '/chains/changing', { triggers: changed, steps, output: '{{ steps.a.body }}' });
+
+  const oauth = {
+    grant: 'client_credentials',
+    clientId: 'client',
+    endpoints: { token: `http://127.0.0.1:${upstream.port}/token` },
+  };
+  const { settings } = connectionWith('');
+  const secrets = { oauth: { clientSecret: 'secret' } };
+  await manage('PUT', '/connections/by-oauth', { connector: 'http', settings: { ...settings, oauth }, secrets });
+  const authorized = { api: { ...changed.api, path: '/authorized' } };
+  const asked = { a: { ...steps.a, connection: 'by-oauth' } };
+  await manage('PUT', '/chains/authorized', { triggers: authorized, steps: asked, output: '{{ steps.a.body }}' });
+  expect(await (await fetch(`${gateway.url}/authorized`, { method: 'POST' })).text()).toContain('Bearer token-1');
 
   const oldKey = readFileSync(join(directory, 'master-key'), 'utf8').trim();
   const newKey = `2:${randomBytes(32).toString('base64')}`;
@@ -122,10 +138,12 @@ test('a rotation under load fails no step and loses no write', async () => {
     ['/inline', 'of-t2'],
     ['/durable', 'of-t2'],
     ['/changing', `version-${version}"`],
+    // Still the token that was got under the old key.
+    ['/authorized', 'Bearer token-1'],
   ] as const) {
     const reply = await fetch(gateway.url + path, { method: 'POST' });
     expect(await reply.text()).toContain(expected);
   }
-  expect(await manage('GET', '/vault/rotation')).toMatchObject({ records: { 2: TENANTS + 1 }, remaining: 0 });
-  console.info(`${calls} calls and ${version} writes during the rotation of ${TENANTS + 1} records`);
+  expect(await manage('GET', '/vault/rotation')).toMatchObject({ records: { 2: TENANTS + 2 }, remaining: 0 });
+  console.info(`${calls} calls and ${version} writes during the rotation of ${TENANTS + 2} records`);
 });
