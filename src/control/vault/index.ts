@@ -92,6 +92,7 @@ export const vault: readonly Endpoint[] = [
     id: 'startRotation',
     tag: TAG,
     summary: 'Wrap all secrets by the newest master key',
+    role: 'owner',
     method: 'POST',
     path: `${API}/vault/rotation`,
     replies: { 202: { description: 'It goes on by itself, each minute.', schema: rotationShown } },

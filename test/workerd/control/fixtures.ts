@@ -32,7 +32,9 @@ export const vault = createVault(`1:${btoa('k'.repeat(32))}`);
 const crm: Connector = {
   name: 'crm',
   title: 'CRM',
-  actions: {},
+  actions: {
+    lookup: { title: 'Look up', effect: 'idempotent', params: v.object({}), example: {}, run: () => ok(null) },
+  },
   connection: {
     required: true,
     // Lets unknown fields pass, as a connector's author may; the API refuses them nevertheless.

@@ -17,6 +17,7 @@ const bodies: Record<string, unknown> = {
   startRun: { input: {} },
   saveSource: { scheme: 'github', secret: 'a-secret-of-github' },
   saveConnection: { connector: 'crm', settings: { url: 'https://crm.test' }, secrets: { token: 'crm-1' } },
+  beginAuthorization: { expiresInSeconds: 600 },
   disableConnection: { reason: 'leaked' },
   disableConnector: { reason: 'leaked' },
   importConnections: { format: 'tidegate-connections-1', connections: [] },
@@ -54,7 +55,7 @@ const jsonEndpoints = endpoints.flatMap((item) => {
   const body = bodies[item.id];
   const path = item.path
     .replace('/_/api/v1', '')
-    .replace('{name}', 'orders')
+    .replace('{name}', item.id === 'disableConnector' ? 'crm' : 'orders')
     .replace('{id}', 'run_1')
     .replace('{endpoint}', 'ep_1')
     .replace('{type}', 'order.paid');
@@ -65,10 +66,14 @@ test('every endpoint that takes JSON has a body here', () => {
   expect(jsonEndpoints.map((item) => item.id).toSorted()).toEqual(Object.keys(bodies).toSorted());
 });
 
-test.each(jsonEndpoints)('$id takes its body as it stands', async ({ method, path, body }) => {
+// An authorization needs a connection by OAuth; test/workerd/oauth has them.
+const plainEndpoints = jsonEndpoints.filter(({ id }) => id !== 'beginAuthorization');
+
+test.each(plainEndpoints)('$id takes its body as it stands', async ({ method, path, body }) => {
   await call('PUT', '/chains/orders', chainDocument('orders'));
   await call('PUT', '/chains/orders?activate=false', chainDocument('orders', { mode: 'inline' }));
   await call('PUT', '/sources/orders', bodies['saveSource']);
+  await call('PUT', '/connections/orders', bodies['saveConnection']);
   await addCustomer('run_1', 'ep_1', 'order.paid');
   expect((await call(method, path, body)).status).toBeLessThan(300);
 });

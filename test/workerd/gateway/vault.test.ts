@@ -138,7 +138,7 @@ describe('kill switches', () => {
     expect((await call(bare.route, {})).status).toBeLessThan(300);
   });
 
-  test.each(['flow', 'data', 'nothing'])('there is no switch for %s', async (name) => {
+  test.each(['flow', 'nothing'])('there is no switch for %s', async (name) => {
     expect(codeOf(await manage(`POST /connectors/${name}/disable`, { reason }))).toEqual([404, 'connector.not-found']);
   });
 
