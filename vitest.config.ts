@@ -86,6 +86,8 @@ export default defineConfig({
     coverage: {
       provider: 'istanbul',
       include: ['src/**/*.ts'],
+      // Its tests run without coverage; docs/design/mysql.md tells why.
+      exclude: ['src/{drivers,connectors}/mysql/**'],
       reporter: ['text-summary', 'html', 'json-summary'],
       thresholds: { lines: 90 },
     },
