@@ -7,6 +7,7 @@
 
 import { Buffer } from 'node:buffer';
 import { bytesOf, malformed, textOf, tooLarge, type Format } from './content.ts';
+import { readChunks } from '../../../core/bytes.ts';
 import { LIMITS } from '../../../core/limits.ts';
 
 const ALPHABETS = {
@@ -62,19 +63,10 @@ async function through(
   };
   // What goes wrong on this side is told by the other one, too.
   const fed = feed().catch(() => undefined);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const reader = (stream.readable as ReadableStream<Uint8Array>).getReader();
-  for (;;) {
-    const { done, value } = await reader.read().catch(() => malformed(format, 'it is damaged or cut off.'));
-    if (done) break;
-    size += value.byteLength;
-    if (size > LIMITS.dataBytes) {
-      await reader.cancel().catch(() => undefined);
-      tooLarge(`Unpacks to more than ${LIMITS.dataBytes} bytes.`);
-    }
-    chunks.push(value);
-  }
+  const unpacked = await readChunks(stream.readable as ReadableStream<Uint8Array>, LIMITS.dataBytes).catch(() =>
+    malformed(format, 'it is damaged or cut off.'),
+  );
+  if (unpacked === undefined) return tooLarge(`Unpacks to more than ${LIMITS.dataBytes} bytes.`);
   await fed;
-  return new Uint8Array(Buffer.concat(chunks));
+  return unpacked;
 }

@@ -1,1 +1,0 @@
-export { OWNER } from '../core/chain/connection.ts';
