@@ -1,9 +1,12 @@
 /** Where sealed records belong, and who has them opened. The vault binds each record to its place. */
 
+/** What is sealed: the secrets of a connection, a source, an endpoint, a key that signs, and tokens of OAuth. */
+export const SEALED_KINDS = ['connection', 'source', 'endpoint', 'key', 'token'] as const;
+
 /** Where a sealed record belongs. */
 export interface SealContext {
   readonly tenant: string;
-  readonly kind: 'connection' | 'source' | 'endpoint' | 'key' | 'token';
+  readonly kind: (typeof SEALED_KINDS)[number];
   /** The connector of a connection, the scheme of a source. */
   readonly connector: string;
   readonly name: string;

@@ -1,11 +1,11 @@
 /** The one {@link ActionHost} of an isolate: installed actions, guarded traffic, opened connections. */
 
-import { safeParse } from 'valibot';
 import { noteUse } from './access-log.ts';
 import { NO_CONNECTION, type ActionHost, type StoreConnection } from './action-context.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
+import { openSecrets } from './connection-secrets.ts';
 import type { Attempt } from './execute.ts';
-import { confirmedConfiguration, vaultOf, type Configuration } from './configuration.ts';
+import { confirmedConfiguration, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
 import { tokenSource } from './oauth/source.ts';
 import { wayOutOf } from './way-out.ts';
@@ -13,7 +13,7 @@ import type { OpenConnection } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { connectionPath, howToMake, refOf, type ConnectionRef } from '../core/chain/connection.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
-import { connectionContext, type Reader } from '../core/seal.ts';
+import type { Reader } from '../core/seal.ts';
 import type { Env } from '../env.ts';
 import type { ConnectionRow } from '../store/connections.ts';
 import { createLinks } from '../vault/links.ts';
@@ -118,28 +118,14 @@ function open(
   });
 }
 
-/** Decrypts a connection, whether or not it is switched off. */
+/** A connection as an action receives it, whether or not it is switched off. Faults of {@link openSecrets}. */
 export async function openRow(env: Env, row: ConnectionRow, reader: Reader): Promise<Result<OpenConnection>> {
-  const { tenant, name, connector } = row;
-  const path = connectionPath(row);
-  const facts = connectorsByName.get(connector)?.connection;
-  if (facts === undefined) return fail('connection.invalid', `${connector} takes no connection.`);
-  if (row.sealed === '') {
-    const missing = row.secretNames.join(', ');
-    return fail('connection.incomplete', `The connection ${path} was imported without its secrets: ${missing}.`);
-  }
-  const vault = vaultOf(env);
-  if (!vault.ok) return vault;
-  const secrets = await vault.value.open(connectionContext(tenant, connector, name), row.sealed, reader);
-  if (!secrets.ok) return secrets;
-  const settings = safeParse(facts.settings, row.settings);
-  const parsed = safeParse(facts.secrets, secrets.value);
-  if (!settings.success || !parsed.success) {
-    return fail('connection.invalid', `The connection ${path} does not fit ${connector} any more; save it again.`);
-  }
-  const origins = facts.origins?.(settings.output, parsed.output);
-  const sockets = facts.sockets?.(settings.output, parsed.output);
+  const opened = await openSecrets(env, row, reader);
+  if (!opened.ok) return opened;
+  const { facts, settings, secrets } = opened.value;
+  const origins = facts.origins?.(settings, secrets);
+  const sockets = facts.sockets?.(settings, secrets);
   const tokens =
-    facts.oauth?.(settings.output, parsed.output) && tokenSource(env, { tenant: row.tenant, name }, row.updatedAt);
-  return ok({ name: path, settings: settings.output, secrets: parsed.output, origins, sockets, tokens });
+    facts.oauth?.(settings, secrets) && tokenSource(env, { tenant: row.tenant, name: row.name }, row.updatedAt);
+  return ok({ name: connectionPath(row), settings, secrets, origins, sockets, tokens });
 }

@@ -4,13 +4,13 @@ import * as v from 'valibot';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
 import { instant, iso, isoOrNull } from '../schemas.ts';
+import { OWNER } from '../../core/chain/connection.ts';
 import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { isSafeEndpoint } from '../../core/oauth/settings.ts';
 import { NEVER } from '../../core/oauth/tokens.ts';
 import type { TokenStatus } from '../../runtime/oauth/token-object.ts';
 import { recordChange } from '../../store/audit.ts';
-import { OWNER } from '../../store/tenants.ts';
 
 const TAG = 'Connections';
 const PATH = `${API}/connections/{name}/authorization` as const;

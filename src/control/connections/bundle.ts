@@ -13,11 +13,10 @@ import { refuse } from '../issues.ts';
 import type { ControlPorts } from '../ports.ts';
 import { jsonBody } from '../request.ts';
 import { instant, isoOrNull } from '../schemas.ts';
-import { connectionPath } from '../../core/chain/connection.ts';
+import { connectionPath, OWNER } from '../../core/chain/connection.ts';
 import { ok, type Issue, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { listConnections, loadConnection, saveConnection, type ConnectionRow } from '../../store/connections.ts';
-import { OWNER } from '../../store/tenants.ts';
 import { connectionContext } from '../../vault/vault.ts';
 
 const TAG = 'Connections';

@@ -7,11 +7,11 @@ import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
 import { fields, instant, listOf } from '../schemas.ts';
 import { refuse } from '../issues.ts';
+import { OWNER } from '../../core/chain/connection.ts';
 import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { listHealth, loadHealth } from '../../store/connection-health.ts';
 import { listConnections, loadConnection, removeConnection, saveConnection } from '../../store/connections.ts';
-import { OWNER } from '../../store/tenants.ts';
 import { Secret } from '../../vault/secret.ts';
 import { connectionContext } from '../../vault/vault.ts';
 

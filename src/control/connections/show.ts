@@ -2,12 +2,11 @@
 
 import * as v from 'valibot';
 import { instant, iso, isoOrNull } from '../schemas.ts';
-import { connectionPath } from '../../core/chain/connection.ts';
+import { connectionPath, OWNER } from '../../core/chain/connection.ts';
 import { fail } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { HealthRow } from '../../store/connection-health.ts';
 import type { ConnectionRow, SwitchedOff } from '../../store/configuration.ts';
-import { OWNER } from '../../store/tenants.ts';
 
 /** An end customer, as keys and tokens name them. */
 export const tenantName = v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.descriptionCharacters));

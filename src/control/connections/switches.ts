@@ -1,11 +1,11 @@
 /** Kill switches of connections and connectors, and probes on request. */
 
 import * as v from 'valibot';
-import { OWNER } from '../../store/tenants.ts';
 import { disabledShown, healthShown, notFound, ofTenant, showDisabled, showHealth } from './show.ts';
 import { API, endpoint, type Endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
 import { listOf } from '../schemas.ts';
+import { OWNER } from '../../core/chain/connection.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { listSwitches, loadConnection, switchConnection, switchConnector } from '../../store/connections.ts';

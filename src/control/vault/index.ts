@@ -1,12 +1,13 @@
 /** The vault: rotation of the master key, and who had which secrets decrypted. */
 
 import * as v from 'valibot';
-import { OWNER } from '../../store/tenants.ts';
 import { API, endpoint, type Endpoint } from '../endpoint.ts';
 import { notFound, ofTenant, tenantName } from '../connections/show.ts';
 import { instant, iso, isoOrNull, listOf } from '../schemas.ts';
+import { OWNER } from '../../core/chain/connection.ts';
 import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { SEALED_KINDS } from '../../core/seal.ts';
 import type { RotationStatus } from '../../runtime/rotation.ts';
 import { listAccesses, listUses, type AccessRow } from '../../store/accesses.ts';
 import { loadConnection } from '../../store/connections.ts';
@@ -54,7 +55,7 @@ function showRotation({ version, records, rotation }: RotationStatus) {
 const accessShown = v.strictObject({
   id: v.number(),
   at: instant,
-  kind: v.picklist(['connection', 'source', 'endpoint', 'key']),
+  kind: v.picklist(SEALED_KINDS),
   tenant: v.nullable(v.string()),
   connector: v.string(),
   name: v.string(),
@@ -113,7 +114,7 @@ export const vault: readonly Endpoint[] = [
     query: v.strictObject({
       tenant: v.optional(tenantName),
       name: v.optional(v.string()),
-      kind: v.optional(v.picklist(['connection', 'source', 'endpoint', 'key'])),
+      kind: v.optional(v.picklist(SEALED_KINDS)),
       before: v.optional(v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.description('`next` of the page before.'))),
     }),
     replies: {

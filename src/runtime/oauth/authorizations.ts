@@ -9,7 +9,7 @@
  */
 
 import * as v from 'valibot';
-import type { LoadedClient, Place } from './place.ts';
+import { READER, type LoadedClient, type Place } from './place.ts';
 import type { PendingFacts, TokenStore } from './token-store.ts';
 import { vaultOf } from '../configuration.ts';
 import { fail, faultOf, ok, type Result } from '../../core/errors.ts';
@@ -220,7 +220,7 @@ export class Authorizations {
   async #unseal<T>(place: Place, sealed: string, schema: v.GenericSchema<unknown, T>): Promise<Result<T>> {
     const vault = vaultOf(this.#env);
     if (!vault.ok) return vault;
-    const opened = await vault.value.open(tokenContext(place.tenant, place.name), sealed);
+    const opened = await vault.value.open(tokenContext(place.tenant, place.name), sealed, READER);
     return opened.ok ? ok(v.parse(schema, opened.value)) : opened;
   }
 }

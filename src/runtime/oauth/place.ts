@@ -1,21 +1,22 @@
 /** Whose tokens they are, and the client that they belong to. */
 
-import { safeParse } from 'valibot';
 import type { TokenObject } from './token-object.ts';
-import { connectorsByName } from '../catalogue.ts';
-import { vaultOf } from '../configuration.ts';
+import { openSecrets } from '../connection-secrets.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { missingSecret, type OAuthClient } from '../../core/oauth/settings.ts';
+import type { Reader } from '../../core/seal.ts';
 import type { Env } from '../../env.ts';
 import { loadConnection } from '../../store/connections.ts';
 import { sha256, toBase64Url } from '../../vault/bytes.ts';
-import { connectionContext } from '../../vault/vault.ts';
 
 /** A connection, as its object is told. */
 export interface Place {
   readonly tenant: string;
   readonly name: string;
 }
+
+/** In the access log of the vault. */
+export const READER: Reader = { kind: 'gateway', actor: 'oauth' };
 
 /** JSON separates the two, whatever characters they hold. */
 export const tokensOf = (env: Env, { tenant, name }: Place): DurableObjectStub<TokenObject> =>
@@ -35,18 +36,10 @@ export interface LoadedClient extends OAuthClient {
 export async function loadClient(env: Env, { tenant, name }: Place): Promise<Result<LoadedClient>> {
   const row = await loadConnection(env.DB, tenant, name);
   if (row === undefined) return fail('connection.not-found', `There is no connection named ${name}.`);
-  const facts = connectorsByName.get(row.connector)?.connection;
-  const vault = vaultOf(env);
-  if (!vault.ok) return vault;
-  const opened = await vault.value.open(connectionContext(tenant, row.connector, name), row.sealed);
+  const opened = await openSecrets(env, row, READER);
   if (!opened.ok) return opened;
-  if (facts?.oauth === undefined) return noOAuth(name);
-  const settings = safeParse(facts.settings, row.settings);
-  const secrets = safeParse(facts.secrets, opened.value);
-  if (!settings.success || !secrets.success) {
-    return fail('connection.invalid', `The connection ${name} does not fit ${row.connector} any more; save it again.`);
-  }
-  const client = facts.oauth(settings.output, secrets.output);
+  const { facts, settings, secrets } = opened.value;
+  const client = facts.oauth?.(settings, secrets);
   if (client === undefined) return noOAuth(name);
   const missing = missingSecret(client);
   if (missing !== undefined) return fail('connection.invalid', missing);

@@ -20,7 +20,7 @@ import {
   type Completed,
   type DeviceCode,
 } from './authorizations.ts';
-import { loadClient, type LoadedClient, type Place } from './place.ts';
+import { loadClient, READER, type LoadedClient, type Place } from './place.ts';
 import { TokenStore, type HeldTokens, type TokenFacts } from './token-store.ts';
 import { vaultOf } from '../configuration.ts';
 import { wayOutOf } from '../way-out.ts';
@@ -158,7 +158,7 @@ export class TokenObject extends DurableObject<Env> {
     if (this.#opened?.generation === facts.generation) return ok(this.#opened.secrets);
     const vault = vaultOf(this.env);
     if (!vault.ok) return vault;
-    const opened = await vault.value.open(tokenContext(place.tenant, place.name), sealed);
+    const opened = await vault.value.open(tokenContext(place.tenant, place.name), sealed, READER);
     if (!opened.ok) return opened;
     const secrets = v.parse(secretsSchema, opened.value);
     this.#opened = { generation: facts.generation, secrets };
@@ -331,18 +331,19 @@ export class TokenObject extends DurableObject<Env> {
     return revoked.ok && revoked.value;
   }
 
-  /** Seals anew by the newest master key. False where there is nothing. */
+  /** Wraps anew by the newest master key. False where there is nothing. */
   async rewrap(place: Place): Promise<Reply<boolean>> {
     const held = this.#store.tokens();
     const vault = vaultOf(this.env);
     if (!vault.ok) return replyOf(vault);
     if (held === undefined) return { ok: true, value: false };
-    const secrets = await this.#open(place, held);
-    if (!secrets.ok) return replyOf(secrets);
-    const sealed = await vault.value.seal(tokenContext(place.tenant, place.name), secrets.value);
+    const sealed = await vault.value.rewrap(tokenContext(place.tenant, place.name), held.sealed);
+    if (!sealed.ok) return replyOf(sealed);
     const now = this.#store.tokens();
     // What was written meanwhile was sealed by the newest key as well.
-    if (now?.facts.generation === held.facts.generation) this.#store.saveTokens({ facts: now.facts, sealed });
+    if (now?.facts.generation === held.facts.generation) {
+      this.#store.saveTokens({ facts: now.facts, sealed: sealed.value });
+    }
     return { ok: true, value: true };
   }
 

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { call, codeOf, manage, publish, upstream } from './fixtures.ts';
+import { SEALED_KINDS } from '../../../src/core/seal.ts';
 import { probeDue, warnOfExpiry } from '../../../src/runtime/probes.ts';
 
 /** A connection whose secret header tells which one it is. */
@@ -169,6 +170,14 @@ describe('the access log', () => {
     expect(text).not.toContain('secret-of');
     const uses = await manage('GET /connections/logged/uses?tenant=acme');
     expect(uses.body['items']).toEqual([expect.objectContaining({ chain: name, uses: 2 })]);
+  });
+
+  test.each(SEALED_KINDS)('can be asked for %s alone', async (kind) => {
+    expect((await manage(`GET /vault/accesses?kind=${kind}`)).status).toBe(200);
+  });
+
+  test('cannot be asked for a kind that there is not', async () => {
+    expect((await manage('GET /vault/accesses?kind=everything')).status).toBe(400);
   });
 
   test('cannot be read by whoever is no admin', async () => {
