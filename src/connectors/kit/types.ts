@@ -130,6 +130,50 @@ export interface ConnectionFacts<Settings = unknown, Secrets = unknown> {
   store?(context: StoreContext<Settings, Secrets>): Result<ObjectStore>;
 }
 
+/** One event of what a chain is subscribed to. */
+export interface SubscribedEvent {
+  /** The same at each delivery of the event: two with the same id start one run. Left out where the other side has none. */
+  readonly id?: string;
+  /** `trigger.body` of the run. */
+  readonly body: unknown;
+  /** What else there is to know, as `trigger.headers`, in lower case: the channel, the topic, the key … */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Where to go on after this event when the subscription is opened again. */
+  readonly cursor?: string;
+}
+
+export interface SubscriptionContext<Settings = unknown, Secrets = unknown> extends Pick<
+  ActionContext<Settings, Secrets>,
+  'fetch' | 'connect' | 'hyperdrive' | 'connection' | 'now'
+> {
+  /** Aborts when the subscription is to end. */
+  readonly signal: AbortSignal;
+  /** As last given with an event whose run was accepted. */
+  readonly cursor: string | undefined;
+  /** To be called once the other side has confirmed the subscription. */
+  ready(): void;
+  /**
+   * Resolves once the runs of the events are durable, so that they may be acknowledged, and the next be asked for:
+   * whoever waits for it holds the other side back. Rejects where they are not; the subscription is to end then,
+   * without an acknowledgement.
+   */
+  deliver(events: readonly SubscribedEvent[]): Promise<void>;
+}
+
+/** A way to listen to another system, for the trigger `subscription`. */
+export interface Subscription<Params = unknown, Settings = unknown, Secrets = unknown> {
+  readonly title: string;
+  /**
+   * `at-least-once`: what was sent while nobody listened comes later, and nothing is acknowledged before its run
+   * is durable. `at-most-once`: the other side forgets what nobody listens to.
+   */
+  readonly delivery: 'at-least-once' | 'at-most-once';
+  readonly params: GenericSchema<unknown, Params>;
+  readonly example: Readonly<Record<string, unknown>>;
+  /** Listens until the signal aborts or the other side ends it (both are `ok`). It is opened again after any end. */
+  run(params: Params, context: SubscriptionContext<Settings, Secrets>): Promise<Result<void>>;
+}
+
 /** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */
 export const originOf = (url: string): string => URL.parse(url)?.origin ?? '';
 
@@ -139,6 +183,8 @@ export interface Connector {
   readonly connection?: ConnectionFacts;
   /** By action name without the connector's, e.g. `query`. */
   readonly actions: Readonly<Record<string, Action>>;
+  /** By name without the connector's, e.g. `channel`. */
+  readonly subscriptions?: Readonly<Record<string, Subscription>>;
 }
 
 /** Gives `run` the types of its schemas, then forgets them: the registry holds every action alike. */
@@ -154,4 +200,15 @@ export function defineAction<P extends GenericSchema, S extends GenericSchema, C
 ): Action {
   // The executor parses `with` by `params` and opens the connection by its schemas before it calls.
   return action as unknown as Action;
+}
+
+/** As {@link defineAction} does. */
+export function defineSubscription<P extends GenericSchema, S extends GenericSchema, C extends GenericSchema>(
+  subscription: Omit<Subscription, 'params' | 'run'> & {
+    readonly params: P;
+    run(params: InferOutput<P>, context: SubscriptionContext<InferOutput<S>, InferOutput<C>>): Promise<Result<void>>;
+  },
+  _connection: { readonly settings: S; readonly secrets: C },
+): Subscription {
+  return subscription as unknown as Subscription;
 }

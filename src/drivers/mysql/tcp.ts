@@ -16,7 +16,7 @@ import type { GuardedConnect } from '../http/guarded-connect.ts';
 import { beginOf, type MysqlDriver, type MysqlResult, type Statement } from './driver.ts';
 import { sqlFault } from './faults.ts';
 import { resultOf } from './result.ts';
-import { SocketStream } from './socket-stream.ts';
+import { GreetedStream } from './greeted-stream.ts';
 import { parameterOf } from './values.ts';
 
 export interface TcpConnection {
@@ -109,7 +109,7 @@ async function inSession<T>(
 async function open(
   { host, port, database, user, password, tls }: TcpConnection,
   { connect }: SocketWire,
-): Promise<Result<{ readonly client: Connection; readonly stream: SocketStream }>> {
+): Promise<Result<{ readonly client: Connection; readonly stream: GreetedStream }>> {
   const secure = tls === 'verify';
   const { createConnection, authPlugins } = (await import('mysql2')).default;
   const socket = connect(
@@ -117,7 +117,7 @@ async function open(
     { secureTransport: secure ? 'starttls' : 'off', allowHalfOpen: false },
   );
   if (!socket.ok) return socket;
-  const stream = new SocketStream(socket.value, secure);
+  const stream = new GreetedStream(socket.value, secure);
   const onServerPublicKey = (): never => {
     throw new Error('a key from the network was refused');
   };
