@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Router } from '../../../src/gateway/router.ts';
 
@@ -185,6 +186,79 @@ describe('a host', () => {
     expect(on('api.example.com', '/b')).toBe('everywhere');
     expect(on('api.example.com', '/c')).toEqual({ kind: 'method', allowed: ['POST'] });
     expect(on('example.com', '/c')).toEqual({ kind: 'missing' });
+  });
+});
+
+describe('any routes', () => {
+  interface Route {
+    readonly host: string | undefined;
+    readonly method: string;
+    readonly path: string;
+  }
+
+  const RANKS = { literal: 'a', parameter: 'b', rest: 'c' };
+
+  /** How near a route is to a path, as a text that sorts; undefined where it does not match. */
+  function nearness(pattern: string, path: string): string | undefined {
+    const asked = path.slice(1).split('/');
+    const segments = pattern.slice(1).split('/');
+    let rank = '';
+    for (const [index, segment] of segments.entries()) {
+      if (segment.endsWith('*}')) return rank + RANKS.rest;
+      const literal = segment === asked[index];
+      if (!literal && (!segment.startsWith('{') || (asked[index] ?? '') === '')) return undefined;
+      rank += literal ? RANKS.literal : RANKS.parameter;
+    }
+    return asked.length === segments.length ? rank : undefined;
+  }
+
+  function hostNearness(route: string | undefined, host: string): string | undefined {
+    if (route === undefined) return 'z';
+    if (route === host) return 'a';
+    return route.startsWith('*') && host.slice(1).includes(route.slice(1)) && host.endsWith(route.slice(1))
+      ? `b${100 - route.length}`
+      : undefined;
+  }
+
+  function nearest(routes: readonly Route[], method: string, path: string, host: string): Route | undefined {
+    const ranked = routes.flatMap((route) => {
+      const hostRank = hostNearness(route.host, host);
+      const pathRank = nearness(route.path, path);
+      if (hostRank === undefined || pathRank === undefined) return [];
+      if (route.method !== method && route.method !== '*') return [];
+      return [{ route, rank: `${hostRank} ${pathRank} ${route.method === method ? 'a' : 'b'}` }];
+    });
+    return ranked.toSorted((a, b) => (a.rank < b.rank ? -1 : 1))[0]?.route;
+  }
+
+  // Few letters, so that routes share beginnings; `ÿ` and `€` need one unit and more than a byte.
+  const segment = fc.constantFrom('a', 'b', 'ab', 'ba', 'abc', 'ÿ', '€', 'a-long-segment');
+  const pattern = fc
+    .tuple(fc.array(fc.oneof(segment, fc.constant('{p}')), { maxLength: 4 }), fc.boolean())
+    .map(([segments, rest]) => `/${[...segments, ...(rest ? ['{rest*}'] : [])].join('/')}`);
+  const method = fc.constantFrom('GET', 'POST', '*');
+  const hosts = fc.constantFrom(undefined, undefined, 'x.test', 'a.x.test', '*.x.test', '*.a.x.test');
+  const asked = fc
+    .array(fc.oneof(segment, fc.constant('')), { maxLength: 5 })
+    .map((segments) => `/${segments.join('/')}`);
+  const askedHost = fc.constantFrom('', 'x.test', 'a.x.test', 'b.a.x.test', 'other.test');
+
+  it('are found as a search of the whole list finds them', () => {
+    const routes = fc.uniqueArray(fc.record({ host: hosts, method, path: pattern }), {
+      maxLength: 60,
+      selector: ({ host, method: verb, path }) => `${host} ${verb} ${path}`,
+    });
+    fc.assert(
+      fc.property(routes, fc.array(fc.tuple(asked, askedHost), { maxLength: 30 }), (list, requests) => {
+        const built = new Router<Route>();
+        for (const route of list) built.add(route.method, route.path, route, route.host);
+        for (const [path, host] of requests) {
+          const lookup = built.find('GET', path, host);
+          expect(lookup.kind === 'found' ? lookup.match.target : undefined).toBe(nearest(list, 'GET', path, host));
+        }
+      }),
+      { numRuns: 1_000 },
+    );
   });
 });
 
