@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { runInDurableObject } from 'cloudflare:test';
 import { describe, expect, it } from 'vitest';
-import { answerOf, call, manage, publish, publishNext, receivedAt, upstream, type Published } from './fixtures.ts';
+import { answerOf, call, manage, publish, publishNext, type Published } from './fixtures.ts';
 import type { RunSummary } from '../../../src/core/engine/record.ts';
 import worker from '../../../src/index.ts';
 import { currentConfiguration, versionFor } from '../../../src/runtime/configuration.ts';
@@ -49,18 +49,19 @@ const tick = (): Promise<void> =>
   worker.scheduled({ scheduledTime: Date.now(), cron: '* * * * *', noRetry: () => {} }, env);
 
 it('a run under way stays on its version while another is published, and the next run takes that', async () => {
-  const path = '/delay/400?mark=stays';
-  const slow = { use: 'http.get', with: { url: upstream + path } };
-  const chain = await publish({ mode: 'durable', steps: { slow }, output: 'old {{ steps.slow.status }}' });
+  const held = { use: 'flow.wait', with: { event: 'canary.released' } };
+  const chain = await publish({ mode: 'durable', steps: { held }, output: 'old {{ steps.held.data }}' });
   const first = await call(chain.route, {});
-  await receivedAt(path, 1);
+  const id = String(first.body['id']);
+  const summaryOf = async () => (await manage(`GET /runs/${id}`)).body;
+  await expect.poll(summaryOf).toMatchObject({ version: 1, status: 'waiting' });
   await publishNext(chain, { mode: 'durable', output: 'new' });
   const second = await call(chain.route, {});
   expect(await answerOf(String(second.body['id']))).toMatchObject({ status: 'succeeded', output: '"new"' });
-  const id = String(first.body['id']);
-  expect((await manage(`GET /runs/${id}`)).body).toMatchObject({ version: 1, status: 'running' });
+  expect(await summaryOf()).toMatchObject({ version: 1, status: 'waiting' });
+  await manage('POST /events', { name: 'canary.released', data: 200 });
   expect(await answerOf(id)).toMatchObject({ status: 'succeeded', output: '"old 200"' });
-  expect((await manage(`GET /runs/${id}`)).body).toMatchObject({ version: 1, output: 'old 200' });
+  expect(await summaryOf()).toMatchObject({ version: 1, output: 'old 200' });
 });
 
 describe('a canary', () => {
