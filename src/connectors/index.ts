@@ -7,6 +7,7 @@ import { flow } from './flow/index.ts';
 import { gcs } from './gcs/index.ts';
 import { http } from './http/index.ts';
 import type { Connector } from './kit/types.ts';
+import { lambda } from './lambda/index.ts';
 import { mysql } from './mysql/index.ts';
 import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
@@ -28,5 +29,6 @@ export const connectors: readonly Connector[] = [
   azureBlob,
   gcs,
   objects,
+  lambda,
   webhooks,
 ];

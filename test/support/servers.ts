@@ -14,6 +14,7 @@ import * as mariadbServer from '../../scripts/servers/mariadb.ts';
 import * as azuriteServer from '../../scripts/servers/azurite.ts';
 import * as gcsServer from '../../scripts/servers/gcs.ts';
 import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
+import * as lambdaServer from '../../scripts/servers/lambda.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
@@ -62,6 +63,8 @@ export interface TestServers {
   };
   /** See scripts/servers/gcs.ts. */
   readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
+  /** See scripts/servers/lambda.ts. */
+  readonly lambda: Omit<lambdaServer.LambdaServer, 'stop'>;
   /** See scripts/servers/oidc.ts. */
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
@@ -204,6 +207,11 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
+  const lambda = async (): Promise<TestServers['lambda']> => {
+    const { stop: _, ...server } = await keep(lambdaServer.start());
+    return server;
+  };
+
   const starting = [
     postgres(),
     redis(),
@@ -214,9 +222,10 @@ function startAll(): Shared {
     azure(),
     gcs(),
     mysql(),
+    lambda(),
   ] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -227,7 +236,8 @@ function startAll(): Shared {
       onOidc.status === 'rejected' ||
       onAzure.status === 'rejected' ||
       onGcs.status === 'rejected' ||
-      onMysql.status === 'rejected'
+      onMysql.status === 'rejected' ||
+      onLambda.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -241,6 +251,7 @@ function startAll(): Shared {
       mysql: onMysql.value,
       azure: onAzure.value,
       gcs: onGcs.value,
+      lambda: onLambda.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -113,6 +113,15 @@ const credentialsOf = (
       sessionToken: canary('a session of S3'),
     },
   },
+  'c-lambda': {
+    connector: 'lambda',
+    settings: { endpoint: address, region: 'eu-central-1', function: 'resize' },
+    secrets: {
+      accessKeyId: canary('a key id of Lambda'),
+      secretAccessKey: canary('a key of Lambda'),
+      sessionToken: canary('a session of Lambda'),
+    },
+  },
   'c-oauth': {
     connector: 'http',
     settings: {
@@ -232,6 +241,7 @@ async function useConnections(): Promise<void> {
     }
   }
   steps['redis'] = { use: 'redis.get', connection: 'c-redis', with: { key: 'a' }, ...fails };
+  steps['lambda'] = { use: 'lambda.invoke', connection: 'c-lambda', with: {}, ...fails };
   steps['s3'] = { use: 's3.get', connection: 'c-s3', with: { key: 'a' }, ...fails };
   for (const [id, use] of [
     ['azure', 'azure-blob.get'],

@@ -68,6 +68,14 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       params: () => ({ key: 'a' }),
     },
   ],
+  lambda: [
+    {
+      action: 'check',
+      settings: (endpoint) => ({ endpoint, region: 'eu-central-1' }),
+      secrets: { accessKeyId: 'a', secretAccessKey: 's' },
+      params: () => ({ function: 'a' }),
+    },
+  ],
   mysql: [
     {
       action: 'query',
