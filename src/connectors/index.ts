@@ -5,6 +5,7 @@ import { d1 } from './d1/index.ts';
 import { data } from './data/index.ts';
 import { flow } from './flow/index.ts';
 import { gcs } from './gcs/index.ts';
+import { git } from './git/index.ts';
 import { http } from './http/index.ts';
 import type { Connector } from './kit/types.ts';
 import { lambda } from './lambda/index.ts';
@@ -30,5 +31,6 @@ export const connectors: readonly Connector[] = [
   gcs,
   objects,
   lambda,
+  git,
   webhooks,
 ];

@@ -89,6 +89,20 @@ export const LIMITS = {
   objectPartBytes: 5 * 1024 * 1024,
   /** Parts of one object; S3 and R2 take no more. */
   objectParts: 10_000,
+  /** What a Git server sends for one fetch: it is in memory a few times while it is read. */
+  gitFetchBytes: 16 * 1024 * 1024,
+  /** Objects of that, one of them, and all of them once unpacked: each is inflated, at the cost of CPU time. */
+  gitObjects: 50_000,
+  gitObjectBytes: 16 * 1024 * 1024,
+  gitUnpackedBytes: 128 * 1024 * 1024,
+  /** Entries of trees that one step looks at; trees that hold a tree more than once grow beyond all bounds. */
+  gitEntries: 100_000,
+  /** Files of one commit of a step, and what one reads; commits of a log, and names of a list. */
+  gitFiles: 1_000,
+  gitCommits: 1_000,
+  gitRefs: 5_000,
+  /** What is shown of each side of a conflict. */
+  gitConflictBytes: 64 * 1024,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
   blobFromBytes: 100 * 1024,
   /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */

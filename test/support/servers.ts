@@ -14,6 +14,7 @@ import * as mariadbServer from '../../scripts/servers/mariadb.ts';
 import * as azuriteServer from '../../scripts/servers/azurite.ts';
 import * as gcsServer from '../../scripts/servers/gcs.ts';
 import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
+import * as gitServer from '../../scripts/servers/git.ts';
 import * as lambdaServer from '../../scripts/servers/lambda.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
@@ -63,6 +64,8 @@ export interface TestServers {
   };
   /** See scripts/servers/gcs.ts. */
   readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
+  /** See scripts/servers/git.ts. */
+  readonly git: Omit<gitServer.GitServer, 'stop'>;
   /** See scripts/servers/lambda.ts. */
   readonly lambda: Omit<lambdaServer.LambdaServer, 'stop'>;
   /** See scripts/servers/oidc.ts. */
@@ -207,6 +210,11 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
+  const git = async (): Promise<TestServers['git']> => {
+    const { stop: _, ...server } = await keep(gitServer.start(await at('git')));
+    return server;
+  };
+
   const lambda = async (): Promise<TestServers['lambda']> => {
     const { stop: _, ...server } = await keep(lambdaServer.start());
     return server;
@@ -223,9 +231,10 @@ function startAll(): Shared {
     gcs(),
     mysql(),
     lambda(),
+    git(),
   ] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda, onGit] = results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -237,7 +246,8 @@ function startAll(): Shared {
       onAzure.status === 'rejected' ||
       onGcs.status === 'rejected' ||
       onMysql.status === 'rejected' ||
-      onLambda.status === 'rejected'
+      onLambda.status === 'rejected' ||
+      onGit.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -252,6 +262,7 @@ function startAll(): Shared {
       azure: onAzure.value,
       gcs: onGcs.value,
       lambda: onLambda.value,
+      git: onGit.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -113,6 +113,16 @@ const credentialsOf = (
       sessionToken: canary('a session of S3'),
     },
   },
+  'c-git': {
+    connector: 'git',
+    settings: { url: `${address}/401` },
+    secrets: { username: canary('a user of Git'), password: canary('a password of Git') },
+  },
+  'c-gitbearer': {
+    connector: 'git',
+    settings: { url: `${address}/fine` },
+    secrets: { bearer: canary('a token of Git') },
+  },
   'c-lambda': {
     connector: 'lambda',
     settings: { endpoint: address, region: 'eu-central-1', function: 'resize' },
@@ -241,6 +251,9 @@ async function useConnections(): Promise<void> {
     }
   }
   steps['redis'] = { use: 'redis.get', connection: 'c-redis', with: { key: 'a' }, ...fails };
+  for (const id of ['git', 'gitbearer']) {
+    steps[id] = { use: 'git.refs', connection: `c-${id}`, with: {}, ...fails };
+  }
   steps['lambda'] = { use: 'lambda.invoke', connection: 'c-lambda', with: {}, ...fails };
   steps['s3'] = { use: 's3.get', connection: 'c-s3', with: { key: 'a' }, ...fails };
   for (const [id, use] of [
