@@ -212,7 +212,10 @@ async function serve(repositories: Repositories, request: IncomingMessage, respo
   const end = output.indexOf('\r\n\r\n');
   const lines = output.subarray(0, end).toString().split('\r\n');
   const headers = Object.fromEntries(
-    lines.map((line: string) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+    lines.map((line: string) => [
+      line.slice(0, line.indexOf(':')).toLowerCase(),
+      line.slice(line.indexOf(':') + 1).trim(),
+    ]),
   );
   const { status = '200', ...rest } = headers;
   response.writeHead(Number.parseInt(status, 10), rest);
