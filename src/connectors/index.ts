@@ -3,6 +3,7 @@
 import { azureBlob } from './azure-blob/index.ts';
 import { d1 } from './d1/index.ts';
 import { data } from './data/index.ts';
+import { docker } from './docker/index.ts';
 import { flow } from './flow/index.ts';
 import { gcs } from './gcs/index.ts';
 import { git } from './git/index.ts';
@@ -32,5 +33,6 @@ export const connectors: readonly Connector[] = [
   objects,
   lambda,
   git,
+  docker,
   webhooks,
 ];

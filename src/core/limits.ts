@@ -103,6 +103,12 @@ export const LIMITS = {
   gitRefs: 5_000,
   /** What is shown of each side of a conflict. */
   gitConflictBytes: 64 * 1024,
+  /** What is read of the output of a container. */
+  dockerOutputBytes: 1024 * 1024,
+  /** How long a container that is given up is given for its removal. */
+  dockerCleanUpMilliseconds: 10_000,
+  /** Files of the context of a build. */
+  dockerBuildFiles: 1_000,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
   blobFromBytes: 100 * 1024,
   /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */

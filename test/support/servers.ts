@@ -17,6 +17,7 @@ import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as gitServer from '../../scripts/servers/git.ts';
 import * as lambdaServer from '../../scripts/servers/lambda.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
+import * as podmanServer from '../../scripts/servers/podman.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
@@ -64,6 +65,8 @@ export interface TestServers {
   };
   /** See scripts/servers/gcs.ts. */
   readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
+  /** See scripts/servers/podman.ts. Null for whoever is not root, who cannot start containers. */
+  readonly docker: Omit<podmanServer.PodmanServer, 'stop'> | null;
   /** See scripts/servers/git.ts. */
   readonly git: Omit<gitServer.GitServer, 'stop'>;
   /** See scripts/servers/lambda.ts. */
@@ -210,6 +213,15 @@ function startAll(): Shared {
     return { issuer, client: oidcServer.CLIENT.id, secret: oidcServer.CLIENT.secret };
   };
 
+  const docker = async (): Promise<TestServers['docker']> => {
+    if (process.getuid?.() !== 0) {
+      console.warn('The tests of Docker are left out: only root can start containers.');
+      return null;
+    }
+    const { stop: _, ...server } = await keep(podmanServer.start());
+    return server;
+  };
+
   const git = async (): Promise<TestServers['git']> => {
     const { stop: _, ...server } = await keep(gitServer.start(await at('git')));
     return server;
@@ -232,9 +244,11 @@ function startAll(): Shared {
     mysql(),
     lambda(),
     git(),
+    docker(),
   ] as const;
   const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda, onGit] = results;
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda, onGit, onDocker] =
+      results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
       onPostgres.status === 'rejected' ||
@@ -247,7 +261,8 @@ function startAll(): Shared {
       onGcs.status === 'rejected' ||
       onMysql.status === 'rejected' ||
       onLambda.status === 'rejected' ||
-      onGit.status === 'rejected'
+      onGit.status === 'rejected' ||
+      onDocker.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -263,6 +278,7 @@ function startAll(): Shared {
       gcs: onGcs.value,
       lambda: onLambda.value,
       git: onGit.value,
+      docker: onDocker.value,
     };
   });
   return { servers, running, folder, users: 0 };

@@ -113,6 +113,16 @@ const credentialsOf = (
       sessionToken: canary('a session of S3'),
     },
   },
+  'c-docker': {
+    connector: 'docker',
+    settings: { url: address },
+    secrets: { username: canary('a user of Docker'), password: canary('a password of Docker') },
+  },
+  'c-dockerbearer': {
+    connector: 'docker',
+    settings: { url: address },
+    secrets: { bearer: canary('a token of Docker') },
+  },
   'c-git': {
     connector: 'git',
     settings: { url: `${address}/401` },
@@ -251,6 +261,9 @@ async function useConnections(): Promise<void> {
     }
   }
   steps['redis'] = { use: 'redis.get', connection: 'c-redis', with: { key: 'a' }, ...fails };
+  for (const id of ['docker', 'dockerbearer']) {
+    steps[id] = { use: 'docker.version', connection: `c-${id}`, with: {}, ...fails };
+  }
   for (const id of ['git', 'gitbearer']) {
     steps[id] = { use: 'git.refs', connection: `c-${id}`, with: {}, ...fails };
   }

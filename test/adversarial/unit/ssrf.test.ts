@@ -68,6 +68,7 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       params: () => ({ key: 'a' }),
     },
   ],
+  docker: [{ action: 'version', settings: (url) => ({ url }), secrets: { bearer: 't' }, params: () => ({}) }],
   git: [{ action: 'refs', settings: (url) => ({ url }), secrets: { password: 't' }, params: () => ({}) }],
   lambda: [
     {
