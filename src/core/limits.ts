@@ -83,6 +83,8 @@ export const LIMITS = {
   /** Rows of one `bulkUpsert`, and of `insert` and `upsert`, whose values are parameters of their own. */
   databaseBulkRows: 50_000,
   databaseInsertRows: 1_000,
+  /** Statements of one transaction; more of them are one statement with a list. */
+  databaseBatchStatements: 1_000,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
   /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */

@@ -2,11 +2,12 @@
 
 import type { SQL } from 'drizzle-orm';
 import * as v from 'valibot';
-import { fail, ok, type Result } from '../../core/errors.ts';
+import { ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import * as build from '../../drivers/kit/sql.ts';
 import type { MysqlResult } from '../../drivers/mysql/driver.ts';
 import { bulkUpsert, upsert } from '../../drivers/mysql/upsert.ts';
+import { examples, fields, rowsUpTo, selectAction, tableField, updated } from '../kit/sql.ts';
 import { defineAction } from '../kit/types.ts';
 import { connection, open, shown, type Context } from './connection.ts';
 
@@ -30,71 +31,19 @@ async function runOne(built: Result<SQL>, context: Context): Promise<Result<unkn
   return results.ok ? ok(results.value.map(shown)[0]) : results;
 }
 
-const table = v.pipe(v.string(), v.minLength(1), v.description('`table` or `database.table`.'));
-const where = v.optional(
-  v.pipe(
-    v.record(v.string(), v.unknown()),
-    v.description(
-      'A column with `eq ne lt lte gt gte in like isNull`, all of which must hold; or `and`, `or` with a list of conditions, `not` with one.',
-    ),
-  ),
-);
-const all = v.optional(v.pipe(v.boolean(), v.description('Without `where`: must be true to change every row.')));
-const values = v.pipe(v.record(v.string(), v.unknown()), v.description('Values by column.'));
-const rowsUpTo = (most: number) => v.pipe(v.array(values), v.minLength(1), v.maxLength(most));
-const updated = v.optional(
-  v.pipe(
-    v.array(v.string()),
-    v.description('Columns that a row that is there gets anew; default all, `[]` leaves it alone.'),
-  ),
-);
-const count = v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)));
+const table = tableField('`table` or `database.table`.');
+const { where, all } = fields;
+const rows = rowsUpTo(LIMITS.databaseInsertRows);
+const example = { table: 'orders', rows: examples.rows };
 
 export const builder = {
-  select: defineAction(
-    {
-      title: 'Select rows of a table',
-      effect: 'idempotent',
-      params: v.strictObject({
-        table,
-        columns: v.optional(v.pipe(v.array(v.string()), v.minLength(1), v.description('Default: all.'))),
-        where,
-        orderBy: v.optional(
-          v.pipe(
-            v.array(v.strictObject({ column: v.string(), direction: v.optional(v.picklist(['asc', 'desc'])) })),
-            v.minLength(1),
-          ),
-        ),
-        limit: count,
-        offset: v.optional(
-          v.pipe(v.number(), v.integer(), v.minValue(0), v.description('Of rows to skip; needs `limit`.')),
-        ),
-      }),
-      example: {
-        table: 'orders',
-        columns: ['id', 'total'],
-        where: {
-          and: [
-            { column: 'vip', eq: true },
-            { column: 'total', gte: 100, lt: 500 },
-          ],
-        },
-        orderBy: [{ column: 'total', direction: 'desc' }],
-        limit: 20,
-      },
-      run: (given, context) =>
-        given.offset !== undefined && given.limit === undefined
-          ? fail('step.params', 'offset: MySQL skips rows only where `limit` is given too.')
-          : runOne(build.select(given), context),
-    },
-    connection,
-  ),
+  select: selectAction({ table, connection, run: runOne }, 'MySQL'),
   insert: defineAction(
     {
       title: 'Insert rows into a table',
       effect: 'external',
-      params: v.strictObject({ table, rows: rowsUpTo(LIMITS.databaseInsertRows) }),
-      example: { table: 'orders', rows: [{ id: 42, customer: 'Ada' }] },
+      params: v.strictObject({ table, rows }),
+      example,
       run: (given, context) => runOne(build.insert(given), context),
     },
     connection,
@@ -103,8 +52,8 @@ export const builder = {
     {
       title: 'Update rows of a table',
       effect: 'idempotent',
-      params: v.strictObject({ table, set: values, where, all }),
-      example: { table: 'orders', set: { vip: true }, where: { column: 'customer', in: ['Ada', 'Grace'] } },
+      params: v.strictObject({ table, set: fields.set, where, all }),
+      example: examples.update,
       run: (given, context) => runOne(build.update(given), context),
     },
     connection,
@@ -114,7 +63,7 @@ export const builder = {
       title: 'Delete rows of a table',
       effect: 'idempotent',
       params: v.strictObject({ table, where, all }),
-      example: { table: 'orders', where: { column: 'placed_at', lt: '2020-01-01 00:00:00' } },
+      example: examples.delete('2020-01-01 00:00:00'),
       run: (given, context) => runOne(build.remove(given), context),
     },
     connection,
@@ -123,8 +72,8 @@ export const builder = {
     {
       title: 'Insert rows, or update those with the same unique key',
       effect: 'idempotent',
-      params: v.strictObject({ table, rows: rowsUpTo(LIMITS.databaseInsertRows), update: updated }),
-      example: { table: 'orders', rows: [{ id: 42, customer: 'Ada' }] },
+      params: v.strictObject({ table, rows, update: updated('all') }),
+      example,
       run: (given, context) => runOne(upsert(given), context),
     },
     connection,
@@ -136,9 +85,9 @@ export const builder = {
       params: v.strictObject({
         table,
         rows: v.pipe(rowsUpTo(LIMITS.databaseBulkRows), v.description('Every row with the same columns.')),
-        update: updated,
+        update: updated('all'),
       }),
-      example: { table: 'orders', rows: [{ id: 42, customer: 'Ada' }] },
+      example,
       async run(given, context) {
         const results = await run(bulkUpsert(given), context);
         if (!results.ok) return results;

@@ -1,22 +1,13 @@
 /** `postgres.query`, `batch` and `read`: SQL of the author. */
 
 import * as v from 'valibot';
-import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { listOf, runBatch, runQuery, statementFields, transactionFields, transfer } from '../kit/sql.ts';
 import { defineAction } from '../kit/types.ts';
 import { connection, open, shown } from './connection.ts';
 
-const sql = v.pipe(
-  v.string(),
-  v.minLength(1),
-  v.description('One statement. Values belong into `params`, never here.'),
-);
-const params = v.optional(
-  v.pipe(
-    v.array(v.unknown()),
-    v.description('For $1, $2, …. An array becomes a Postgres array, an object JSON. Give int8 beyond 2^53 as text.'),
-  ),
-  [],
+const statement = v.strictObject(
+  statementFields('For $1, $2, …. An array becomes a Postgres array, an object JSON. Give int8 beyond 2^53 as text.'),
 );
 
 export const statements = {
@@ -24,14 +15,9 @@ export const statements = {
     {
       title: 'Run a statement',
       effect: 'external',
-      params: v.strictObject({ sql, params }),
+      params: statement,
       example: { sql: 'select * from orders where id = $1', params: [42] },
-      async run(statement, context) {
-        const driver = open(context);
-        if (!driver.ok) return driver;
-        const result = await driver.value.query(statement);
-        return result.ok ? ok(shown(result.value)) : result;
-      },
+      run: (given, context) => runQuery(open(context), given, shown),
     },
     connection,
   ),
@@ -40,9 +26,8 @@ export const statements = {
       title: 'Run statements in one transaction',
       effect: 'external',
       params: v.strictObject({
-        statements: v.pipe(v.array(v.strictObject({ sql, params })), v.minLength(1), v.maxLength(1_000)),
-        isolationLevel: v.optional(v.picklist(['ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable'])),
-        readOnly: v.optional(v.pipe(v.boolean(), v.description('Refuses every change.'))),
+        statements: listOf(statement),
+        ...transactionFields,
         deferrable: v.optional(
           v.pipe(
             v.boolean(),
@@ -50,23 +35,8 @@ export const statements = {
           ),
         ),
       }),
-      example: {
-        statements: [
-          { sql: 'update accounts set balance = balance - $1 where id = $2', params: [10, 1] },
-          { sql: 'update accounts set balance = balance + $1 where id = $2', params: [10, 2] },
-        ],
-        isolationLevel: 'Serializable',
-      },
-      async run({ statements, isolationLevel, readOnly, deferrable }, context) {
-        const driver = open(context);
-        if (!driver.ok) return driver;
-        const results = await driver.value.batch(statements, {
-          ...(isolationLevel !== undefined && { isolationLevel }),
-          ...(readOnly !== undefined && { readOnly }),
-          ...(deferrable !== undefined && { deferrable }),
-        });
-        return results.ok ? ok({ results: results.value.map(shown) }) : results;
-      },
+      example: { statements: transfer('$1', '$2'), isolationLevel: 'Serializable' },
+      run: ({ statements, ...options }, context) => runBatch(open(context), statements, options, shown),
     },
     connection,
   ),
@@ -76,7 +46,7 @@ export const statements = {
       effect: 'idempotent',
       params: v.strictObject({
         sql: v.pipe(v.string(), v.minLength(1), v.description('One `select` or `values`; it may change nothing.')),
-        params,
+        params: statement.entries.params,
         maximumRows: v.pipe(
           v.number(),
           v.integer(),

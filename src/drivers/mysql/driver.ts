@@ -1,12 +1,6 @@
 /** What both ways to MySQL and MariaDB, over HTTP and over TCP, have in common. */
 
-import type { Result } from '../../core/errors.ts';
-
-export interface Statement {
-  readonly sql: string;
-  /** One for each `?`; objects and lists become JSON. */
-  readonly params: readonly unknown[];
-}
+import type { BatchOptions, SqlDriver } from '../kit/sql-driver.ts';
 
 export interface MysqlResult {
   /** By column name; of two columns with one name the last. */
@@ -17,23 +11,15 @@ export interface MysqlResult {
   readonly insertId: number | string | null;
 }
 
-export const ISOLATION_LEVELS = {
+const ISOLATION_LEVELS: Readonly<Record<NonNullable<BatchOptions['isolationLevel']>, string>> = {
   ReadUncommitted: 'read uncommitted',
   ReadCommitted: 'read committed',
   RepeatableRead: 'repeatable read',
   Serializable: 'serializable',
-} as const;
+};
 
-export interface BatchOptions {
-  readonly isolationLevel?: keyof typeof ISOLATION_LEVELS;
-  readonly readOnly?: boolean;
-}
-
-export interface MysqlDriver {
-  query(statement: Statement): Promise<Result<MysqlResult>>;
-  /** All statements in one transaction: the results in order, or nothing has happened. */
-  batch(statements: readonly Statement[], options?: BatchOptions): Promise<Result<readonly MysqlResult[]>>;
-}
+/** Parameters are for each `?`; objects and lists become JSON. */
+export type MysqlDriver = SqlDriver<MysqlResult>;
 
 /** What begins a transaction; MySQL takes the level for the next one only. */
 export const beginOf = ({ isolationLevel, readOnly }: BatchOptions): readonly string[] => [

@@ -9,7 +9,8 @@ import { Buffer } from 'node:buffer';
 import { connect, DatabaseError, format, type Connection } from '@planetscale/database';
 import { FaultError, fault, faultOf, ok, type Fault, type Result } from '../../core/errors.ts';
 import { exchange, refusal, textOf, type Wire } from '../kit/exchange.ts';
-import { beginOf, type MysqlDriver, type MysqlResult, type Statement } from './driver.ts';
+import type { Statement } from '../kit/sql-driver.ts';
+import { beginOf, type MysqlDriver, type MysqlResult } from './driver.ts';
 import { sqlFault } from './faults.ts';
 import { insertIdOf, parameterOf, readerOf } from './values.ts';
 

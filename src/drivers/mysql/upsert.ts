@@ -3,15 +3,10 @@
 import { sql, type SQL } from 'drizzle-orm';
 import { fail, ok, type Result } from '../../core/errors.ts';
 import { insert, quotedColumns } from '../kit/sql.ts';
+import { sharedColumns, type Upsert as UpsertOnConflict } from '../kit/upsert.ts';
 
-type Row = Readonly<Record<string, unknown>>;
-
-export interface Upsert {
-  readonly table: string;
-  readonly rows: readonly Row[];
-  /** Columns that a row that is there gets anew; default all of the rows, none leaves it alone. */
-  readonly update?: readonly string[] | undefined;
-}
+/** MySQL itself finds the unique key; by default all columns of the rows are updated. */
+export type Upsert = Pick<UpsertOnConflict, 'table' | 'rows' | 'update'>;
 
 /** Placeholders of one statement, by MySQL's protocol. */
 const PLACEHOLDERS = 65_535;
@@ -36,12 +31,9 @@ export function upsert({ table, rows, update }: Upsert): Result<SQL> {
 
 /** As many statements as the rows need, each with the same columns. Fault `step.params`. */
 export function bulkUpsert(given: Upsert): Result<readonly SQL[]> {
-  const names = Object.keys(given.rows[0] ?? {});
-  const odd = given.rows.findIndex(
-    (row) => Object.keys(row).length !== names.length || !names.every((name) => Object.hasOwn(row, name)),
-  );
-  if (odd >= 0) return fail('step.params', `rows[${odd}]: every row must have the columns of the first.`);
-  const size = Math.max(1, Math.floor(PLACEHOLDERS / Math.max(1, names.length)));
+  const names = sharedColumns(given.rows);
+  if (!names.ok) return names;
+  const size = Math.max(1, Math.floor(PLACEHOLDERS / Math.max(1, names.value.length)));
   const statements: SQL[] = [];
   for (let start = 0; start < given.rows.length; start += size) {
     const statement = upsert({ ...given, rows: given.rows.slice(start, start + size) });

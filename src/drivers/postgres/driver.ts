@@ -1,12 +1,7 @@
 /** What can be done with a Postgres, by whatever way it is reached. */
 
 import { fault, type Fault, type Result } from '../../core/errors.ts';
-
-export interface Statement {
-  readonly sql: string;
-  /** For `$1`, `$2`, …; arrays become Postgres arrays, objects JSON. */
-  readonly params: readonly unknown[];
-}
+import type { SqlDriver, Statement } from '../kit/sql-driver.ts';
 
 export interface PostgresResult {
   /** By column name; of two columns with one name the last. */
@@ -15,17 +10,8 @@ export interface PostgresResult {
   readonly rowCount: number;
 }
 
-export interface BatchOptions {
-  readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable';
-  readonly readOnly?: boolean;
-  /** With `Serializable` and `readOnly`: waits for a snapshot that cannot fail. */
-  readonly deferrable?: boolean;
-}
-
-export interface PostgresDriver {
-  query(statement: Statement): Promise<Result<PostgresResult>>;
-  /** All statements in one transaction: the results in order, or nothing has happened. */
-  batch(statements: readonly Statement[], options?: BatchOptions): Promise<Result<readonly PostgresResult[]>>;
+/** Parameters are for `$1`, `$2`, …; arrays become Postgres arrays, objects JSON. */
+export interface PostgresDriver extends SqlDriver<PostgresResult> {
   /** The first rows of a query, which is not run to its end for them. */
   read(
     statement: Statement,

@@ -8,6 +8,7 @@
 import { neon, neonConfig, NeonDbError, type FullQueryResults } from '@neondatabase/serverless';
 import { FaultError, fail, fault, faultOf, ok, type Fault, type Result } from '../../core/errors.ts';
 import { exchange, refusal, type Wire } from '../kit/exchange.ts';
+import type { Statement } from '../kit/sql-driver.ts';
 import {
   addressOf,
   declared,
@@ -16,7 +17,6 @@ import {
   sqlFault,
   type PostgresDriver,
   type PostgresResult,
-  type Statement,
 } from './driver.ts';
 import { parserOf } from './values.ts';
 
@@ -69,8 +69,15 @@ export function createHttpDriver(connection: HttpConnection, wire: Wire): Result
   // The library takes the parsers of values per statement only.
   const prepare = ({ sql: text, params }: Statement) =>
     sql.query(text, [...params], { types: { getTypeParser: parserOf } });
-  const batch: PostgresDriver['batch'] = (statements, options) =>
-    attempt(async () => (await sql.transaction(statements.map(prepare), options)).map(resultOf));
+  const batch: PostgresDriver['batch'] = (statements, { isolationLevel, readOnly, deferrable } = {}) =>
+    attempt(async () => {
+      const options = {
+        ...(isolationLevel !== undefined && { isolationLevel }),
+        ...(readOnly !== undefined && { readOnly }),
+        ...(deferrable !== undefined && { deferrable }),
+      };
+      return (await sql.transaction(statements.map(prepare), options)).map(resultOf);
+    });
   return ok({
     query: (statement) => attempt(async () => resultOf(await prepare(statement))),
     batch,

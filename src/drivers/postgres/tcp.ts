@@ -11,15 +11,14 @@ import * as v from 'valibot';
 import { FaultError, fault, ok, type Fault, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { GuardedConnect } from '../http/guarded-connect.ts';
+import type { BatchOptions, Statement } from '../kit/sql-driver.ts';
 import {
   declared,
   fetched,
   sqlFault,
-  type BatchOptions,
   type PostgresAddress,
   type PostgresDriver,
   type PostgresResult,
-  type Statement,
 } from './driver.ts';
 import { cancelOnServer, PostgresSocket, type SocketTarget } from './socket.ts';
 import { parameterOf, parserOf } from './values.ts';
