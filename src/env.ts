@@ -7,6 +7,7 @@ import type { LimiterObject } from './runtime/limiter-object.ts';
 import type { IdempotencyObject } from './runtime/idempotency-object.ts';
 import type { ReplayObject } from './runtime/replay.ts';
 import type { TokenObject } from './runtime/oauth/token-object.ts';
+import type { SqliteObject } from './runtime/sqlite-object.ts';
 import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
@@ -36,6 +37,8 @@ export interface Env {
   readonly REPLAYS: DurableObjectNamespace<ReplayObject>;
   /** OAuth tokens, an object for each connection. */
   readonly TOKENS: DurableObjectNamespace<TokenObject>;
+  /** Databases of `sqlite.*` actions, an object each. */
+  readonly SQLITE: DurableObjectNamespace<SqliteObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

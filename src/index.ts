@@ -56,6 +56,7 @@ export { IdempotencyObject } from './runtime/idempotency-object.ts';
 export { ReplayObject } from './runtime/replay.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
+export { SqliteObject } from './runtime/sqlite-object.ts';
 export { TokenObject } from './runtime/oauth/token-object.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
 

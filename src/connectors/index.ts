@@ -16,6 +16,7 @@ import { postgres } from './postgres/index.ts';
 import { r2 } from './r2/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
+import { sqlite } from './sqlite/index.ts';
 import { webhooks } from './webhooks/index.ts';
 
 export const connectors: readonly Connector[] = [
@@ -23,6 +24,7 @@ export const connectors: readonly Connector[] = [
   data,
   http,
   d1,
+  sqlite,
   mysql,
   postgres,
   redis,

@@ -85,6 +85,8 @@ export const LIMITS = {
   databaseInsertRows: 1_000,
   /** Statements of one transaction; more of them are one statement with a list. */
   databaseBatchStatements: 1_000,
+  /** A text or blob of SQLite, as D1 and objects take it; a row has the same bound. */
+  sqliteValueBytes: 2_000_000,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
   /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */

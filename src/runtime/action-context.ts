@@ -19,6 +19,7 @@ export interface ActionHost {
   readonly hyperdrive?: HyperdriveByName;
   readonly data: D1Database;
   readonly bucket: R2Bucket | undefined;
+  readonly sqlite?: ActionContext['sqlite'];
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
   linkTo(what: Decidable): Promise<Result<string>>;
@@ -72,6 +73,14 @@ export class AttemptContext implements ActionContext {
 
   get hyperdrive(): HyperdriveByName | undefined {
     return this.host.hyperdrive;
+  }
+
+  get sqlite(): ActionContext['sqlite'] {
+    return this.host.sqlite;
+  }
+
+  get tenant(): string | undefined {
+    return this.attempt.run.start.event.identity?.tenant;
   }
 
   get input(): unknown {

@@ -8,6 +8,7 @@ import type { Attempt } from './execute.ts';
 import { confirmedConfiguration, type Configuration } from './configuration.ts';
 import { sendOnce } from './outbound/send.ts';
 import { tokenSource } from './oauth/source.ts';
+import { sqliteDatabase } from './sqlite-object.ts';
 import { wayOutOf } from './way-out.ts';
 import type { OpenConnection } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
@@ -31,6 +32,7 @@ function build(env: Env): ActionHost {
     ...wayOutOf(env),
     data: env.DATA,
     bucket: env.OBJECTS,
+    sqlite: (place) => sqliteDatabase(env.SQLITE, place),
     now: Date.now,
     linkTo: async (what) => {
       const links = createLinks(env.TIDEGATE_MASTER_KEY);

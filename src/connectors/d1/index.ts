@@ -1,19 +1,23 @@
 /** `d1.*`: the embedded database of the owner's data. It needs no connection. */
 
+import type { SQL } from 'drizzle-orm';
 import * as v from 'valibot';
-import { defineAction, type Connector } from '../kit/types.ts';
+import { changeActions, listOf, selectAction, statementFields, tableField } from '../kit/sql.ts';
+import { defineAction, type ActionContext, type Connector } from '../kit/types.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
+import type { Statement } from '../../drivers/kit/sql-driver.ts';
+import { bindable, insert, rendered, upsert } from '../../drivers/sqlite/statements.ts';
 
-const sql = v.pipe(
-  v.string(),
-  v.minLength(1),
-  v.description('One statement. Values belong into `params`, never here.'),
-);
-const params = v.optional(
-  v.pipe(v.array(v.unknown()), v.description('For ?1, ?2, … or ?. Lists and objects are bound as JSON text.')),
-  [],
-);
-const statement = v.strictObject({ sql, params });
+const statement = v.strictObject(statementFields('For ?1, ?2, … or ?. Lists and objects are bound as JSON text.'));
+
+const run = (given: Statement, { data }: Pick<ActionContext, 'data'>): Promise<Result<unknown>> =>
+  attempt(async () => resultOf(await prepared(data, given).all()));
+
+const dialect = {
+  table: tableField('Its name.'),
+  run: async (built: Result<SQL>, context: ActionContext) =>
+    built.ok ? run(await rendered(built.value), context) : built,
+};
 
 export const d1: Connector = {
   name: 'd1',
@@ -24,12 +28,12 @@ export const d1: Connector = {
       effect: 'external',
       params: statement,
       example: { sql: 'select * from notes where id = ?1', params: [1] },
-      run: (given, { data }) => attempt(async () => resultOf(await prepared(data, given).all())),
+      run,
     }),
     batch: defineAction({
       title: 'Run statements in one transaction',
       effect: 'external',
-      params: v.strictObject({ statements: v.pipe(v.array(statement), v.minLength(1), v.maxLength(1_000)) }),
+      params: v.strictObject({ statements: listOf(statement) }),
       example: { statements: [{ sql: 'insert into notes (text) values (?1)', params: ['first'] }] },
       run: ({ statements }, { data }) =>
         attempt(async () => {
@@ -37,17 +41,13 @@ export const d1: Connector = {
           return { results: results.map(resultOf) };
         }),
     }),
+    select: selectAction(dialect, 'SQLite'),
+    ...changeActions(dialect, { before: '2020-01-01', insert, upsert }),
   },
 };
 
-const prepared = (data: D1Database, given: v.InferOutput<typeof statement>): D1PreparedStatement =>
-  data.prepare(given.sql).bind(...given.params.map(bindable));
-
-/** D1 takes texts, numbers, booleans and null. */
-const bindable = (value: unknown): unknown => {
-  if (value === undefined) return null;
-  return typeof value === 'object' && value !== null ? JSON.stringify(value) : value;
-};
+const prepared = (data: D1Database, { sql, params }: Statement): D1PreparedStatement =>
+  data.prepare(sql).bind(...params.map(bindable));
 
 const resultOf = ({ results, meta }: D1Result) => ({
   /** Blobs come as lists of bytes, as D1 gives them. */

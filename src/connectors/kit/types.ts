@@ -2,11 +2,13 @@
 
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Control, Effect } from '../../core/chain/catalogue.ts';
+import type { ConnectionRef } from '../../core/chain/connection.ts';
 import type { Result } from '../../core/errors.ts';
 import type { OAuthClient } from '../../core/oauth/settings.ts';
 import type { SocketHost } from '../../core/policy/egress.ts';
 import type { GuardedConnect, HyperdriveByName } from '../../drivers/http/guarded-connect.ts';
 import type { ObjectStore } from '../../drivers/kit/objects.ts';
+import type { SqliteDatabase } from '../../drivers/sqlite/database.ts';
 
 /** A connection as an action receives it, with its secrets in the clear. Never log or return it. */
 export interface OpenConnection<Settings = unknown, Secrets = unknown> {
@@ -75,6 +77,10 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   sendMessage(application: string, message: OutgoingMessage): Promise<Result<unknown>>;
   /** The embedded database of the owner's data (not the gateway's own). */
   readonly data: D1Database;
+  /** The end customer that the caller acts for, by an identity that was proved. */
+  readonly tenant?: string | undefined;
+  /** Databases in objects, by owner and name; undefined where no object is bound as SQLITE, and in a replay. */
+  readonly sqlite?: ((place: ConnectionRef) => SqliteDatabase) | undefined;
   /** The bucket of the owner's data; undefined where none is bound as OBJECTS. */
   readonly bucket: R2Bucket | undefined;
   /**

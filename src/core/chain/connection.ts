@@ -41,6 +41,9 @@ export const CONNECTION = /^(?:[^{}/]+\/)?[a-z0-9]+(?:-[a-z0-9]+)*$|\{\{/;
 
 const CALLER = /^\{\{\s*trigger\.(?:identity\.)?tenant\s*\}\}$/;
 
+/** Whether a text, as the author wrote it, stands for the tenant that the caller acts for. */
+export const isCallersTenant = (written: string): boolean => CALLER.test(written);
+
 const RULE =
   'Only the tenant of the caller may be an expression in front of the slash: "{{ trigger.tenant }}/crm". ' +
   'A tenant that the author chooses stands there as it is: "acme/crm".';
@@ -70,7 +73,7 @@ export function compileConnection(
   const slash = written.indexOf('/');
   const front = written.slice(0, Math.max(slash, 0));
   const name = written.slice(slash + 1);
-  const isCaller = CALLER.test(front);
+  const isCaller = isCallersTenant(front);
   if (!isCaller && (front.includes('{{') || (slash === -1 && name.includes('{{')) || slash === 0)) {
     issues.add(path, RULE);
     return undefined;

@@ -98,7 +98,7 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
 };
 
 /** They send nothing themselves; messages of `webhooks` leave from the gateway's own objects, copies by the stores. */
-const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'webhooks']);
+const QUIET = new Set(['data', 'flow', 'd1', 'sqlite', 'queue', 'r2', 'objects', 'webhooks']);
 
 /** `refused`, by whatever looks at the address first. */
 async function attempt(connector: Connector, way: Way, url: string): Promise<string> {

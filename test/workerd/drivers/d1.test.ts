@@ -88,4 +88,75 @@ describe('d1', () => {
   it('asks for no retry where a statement only speaks of such a failure', async () => {
     await faultOf(query('select "network connection lost", timeout from overloaded'), 'upstream.rejected');
   });
+
+  describe('without SQL', () => {
+    const ids = async (where?: object) => {
+      const found = await output(call('select', { table: 'notes', columns: ['id'], ...(where && { where }) }));
+      return (found as { rows: { id: number }[] }).rows.map(({ id }) => id);
+    };
+    const insert = (count: number) =>
+      call('insert', {
+        table: 'notes',
+        rows: Array.from({ length: count }, (_, id) => ({ id, text: `no. ${id}`, data: { tags: [id] } })),
+      });
+
+    it('inserts more values than there are parameters, and gives back what it is asked for', async () => {
+      expect(await output(insert(500))).toMatchObject({ changes: 500 });
+      const found = call('select', {
+        table: 'notes',
+        where: { column: 'id', gte: 497 },
+        orderBy: [{ column: 'id', direction: 'desc' }],
+        limit: 2,
+        offset: 1,
+      });
+      expect(await output(found)).toMatchObject({
+        rows: [
+          { id: 498, text: 'no. 498', data: '{"tags":[498]}' },
+          { id: 497, text: 'no. 497', data: '{"tags":[497]}' },
+        ],
+      });
+    });
+
+    it('updates, deletes and upserts the rows that are meant, and no others', async () => {
+      await output(insert(3));
+      const changed = call('update', {
+        table: 'notes',
+        set: { text: 'new' },
+        where: { column: 'id', eq: 1 },
+        returning: ['text'],
+      });
+      expect(await output(changed)).toMatchObject({ rows: [{ text: 'new' }], changes: 1 });
+      const rowsGiven = [
+        { id: 1, text: 'newer', data: null },
+        { id: 7, text: 'seven', data: null },
+      ];
+      const upserted = call('upsert', { table: 'notes', rows: rowsGiven, conflict: ['id'], returning: ['*'] });
+      expect(await output(upserted)).toMatchObject({ rows: rowsGiven });
+      const kept = call('upsert', { table: 'notes', rows: [{ id: 7, text: 'other' }], conflict: ['id'], update: [] });
+      expect(await output(kept)).toMatchObject({ changes: 0 });
+      await output(call('delete', { table: 'notes', where: { not: { column: 'id', in: [1, 7] } } }));
+      expect(await ids()).toEqual([1, 7]);
+    });
+
+    it.each([
+      ['names of the input as SQL', 'insert', { table: 'notes" select 1 --', rows: [{ id: 1 }] }, 'upstream.rejected'],
+      ['a condition on no column', 'delete', { table: 'notes', where: { column: 'x', eq: 'x' } }, 'upstream.rejected'],
+      ['a column that is not there', 'insert', { table: 'notes', rows: [{ '"': 1 }] }, 'upstream.rejected'],
+      ['rows with other columns', 'insert', { table: 'notes', rows: [{ id: 1 }, { text: 'a' }] }, 'step.params'],
+      ['rows without columns', 'insert', { table: 'notes', rows: [{}] }, 'step.params'],
+      [
+        'rows over the bound of a value',
+        'insert',
+        { table: 'notes', rows: [{ text: 'x'.repeat(2e6) }] },
+        'step.params',
+      ],
+      ['an update of every row by accident', 'update', { table: 'notes', set: { text: 'x' } }, 'step.params'],
+      ['a deletion of every row by accident', 'delete', { table: 'notes' }, 'step.params'],
+      ['an offset without a limit', 'select', { table: 'notes', offset: 1 }, 'step.params'],
+    ] as const)('refuses %s', async (_, action, params, code) => {
+      await output(insert(2));
+      await faultOf(call(action, params), code);
+      expect(await ids()).toEqual([0, 1]);
+    });
+  });
 });

@@ -34,6 +34,9 @@ export interface CallOptions {
   readonly connect?: GuardedConnect;
   readonly hyperdrive?: HyperdriveByName;
   readonly data?: D1Database;
+  readonly sqlite?: ActionContext['sqlite'];
+  /** The end customer that the caller acts for. */
+  readonly tenant?: string;
   readonly openStore?: ActionContext['openStore'];
   /** `with` as the author wrote it, where it is not what was evaluated. */
   readonly written?: unknown;
@@ -62,6 +65,8 @@ export const actionsOf =
       input: {},
       written: options.written ?? params,
       data: options.data ?? env.DATA,
+      sqlite: options.sqlite,
+      tenant: options.tenant,
       bucket: env.OBJECTS,
       openStore: options.openStore ?? (() => Promise.reject(new Error('no other stores here'))),
     };
