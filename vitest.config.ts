@@ -52,6 +52,10 @@ export default defineConfig({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: {
               cf: false,
+              queueProducers: { QUEUE_ORDERS: { queueName: 'orders' } },
+              queueConsumers: {
+                orders: { maxBatchSize: 10, maxBatchTimeout: 0, maxRetries: 3, deadLetterQueue: 'orders-dead' },
+              },
               bindings: {
                 TIDEGATE_ADMIN_KEY: 'test-admin-key',
                 TIDEGATE_MASTER_KEY: `1:${Buffer.alloc(32, 7).toString('base64')}`,

@@ -41,6 +41,7 @@ import { probeConnection, probeDue, warnOfExpiry } from './runtime/probes.ts';
 import { continueRotation, rotationStatus, startRotation } from './runtime/rotation.ts';
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
+import { consumeOwnerQueue } from './runtime/owner-queues.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
 import { pruneAccesses } from './store/accesses.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
@@ -104,6 +105,7 @@ export default {
 
   async queue(batch, env, ctx): Promise<void> {
     if (batch.queue.startsWith('tidegate-telemetry')) return consumeTraffic(batch, env);
+    if (!batch.queue.startsWith('tidegate-steps')) return consumeOwnerQueue(batch, env);
     if (batch.queue.endsWith('-dead')) return consumeDeadSteps(batch, env);
     const { StepsWorker: worker } = ctx.exports as unknown as Loopback;
     return consumeSteps(batch, (message, attempt) => worker.work(message, attempt));

@@ -13,6 +13,7 @@ import { lambda } from './lambda/index.ts';
 import { mysql } from './mysql/index.ts';
 import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
+import { queueConnector } from './queue/index.ts';
 import { r2 } from './r2/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
@@ -36,5 +37,6 @@ export const connectors: readonly Connector[] = [
   lambda,
   git,
   docker,
+  queueConnector,
   webhooks,
 ];

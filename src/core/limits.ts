@@ -37,6 +37,10 @@ export const LIMITS = {
   wideDeliveryCharacters: 512 * 1024,
   /** Messages of one call of the queue; the platform takes 100. */
   queueBatchMessages: 100,
+  /** Of the owner's queues, as the platform has them: a message, those of one call, and the longest delay. */
+  queueMessageBytes: 128_000,
+  queueBatchBytes: 256_000,
+  queueDelaySeconds: 12 * 60 * 60,
   /** Delay before a message is tried again, which doubles each time, and its longest. */
   queueRetrySeconds: 1,
   queueRetryLongestSeconds: 60,

@@ -20,6 +20,7 @@ export interface ActionHost {
   readonly data: D1Database;
   readonly bucket: R2Bucket | undefined;
   readonly sqlite?: ActionContext['sqlite'];
+  readonly queues?: ActionContext['queues'];
   readonly now: () => number;
   /** The address of a decision; a fault where links cannot be signed here. */
   linkTo(what: Decidable): Promise<Result<string>>;
@@ -77,6 +78,10 @@ export class AttemptContext implements ActionContext {
 
   get sqlite(): ActionContext['sqlite'] {
     return this.host.sqlite;
+  }
+
+  get queues(): ActionContext['queues'] {
+    return this.host.queues;
   }
 
   get tenant(): string | undefined {

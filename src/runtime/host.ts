@@ -6,6 +6,7 @@ import { actionsByName, connectorsByName } from './catalogue.ts';
 import { openSecrets } from './connection-secrets.ts';
 import type { Attempt } from './execute.ts';
 import { confirmedConfiguration, type Configuration } from './configuration.ts';
+import { queuesOf } from './owner-queues.ts';
 import { sendOnce } from './outbound/send.ts';
 import { tokenSource } from './oauth/source.ts';
 import { sqliteDatabase } from './sqlite-object.ts';
@@ -32,6 +33,7 @@ function build(env: Env): ActionHost {
     ...wayOutOf(env),
     data: env.DATA,
     bucket: env.OBJECTS,
+    queues: queuesOf(env),
     sqlite: (place) => sqliteDatabase(env.SQLITE, place),
     now: Date.now,
     linkTo: async (what) => {

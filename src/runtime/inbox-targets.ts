@@ -12,6 +12,12 @@ export interface HookTarget {
   readonly trigger: Extract<TriggerPlan, { type: 'webhook' }>;
 }
 
+/** A trigger that starts runs for events, and may have a filter. */
+interface EventTarget {
+  readonly chain: ActiveChain;
+  readonly trigger: Extract<TriggerPlan, { readonly filter: unknown }>;
+}
+
 const built = new WeakMap<Configuration, ReadonlyMap<string, readonly HookTarget[]>>();
 
 /** Every webhook trigger of a source, whatever types of events it wants. */
@@ -30,7 +36,7 @@ export const wantsType = ({ trigger }: HookTarget, type: string | null): boolean
   trigger.events === undefined || (type !== null && trigger.events.includes(type));
 
 /** Whether the filter lets the event through; a fault where it cannot be told. */
-export async function passes({ chain, trigger }: HookTarget, event: TriggerEvent): Promise<boolean | Fault> {
+export async function passes({ chain, trigger }: EventTarget, event: TriggerEvent): Promise<boolean | Fault> {
   if (trigger.filter === undefined) return true;
   try {
     return isTrue(await trigger.filter.evaluate({ trigger: event, chain: { name: chain.name } }));
@@ -41,7 +47,7 @@ export async function passes({ chain, trigger }: HookTarget, event: TriggerEvent
 }
 
 /** @param dedupeKey the same for the same run, whoever asks for it and how often */
-export const requestFor = ({ chain, trigger }: HookTarget, event: TriggerEvent, dedupeKey: string): RunRequest => ({
+export const requestFor = ({ chain, trigger }: EventTarget, event: TriggerEvent, dedupeKey: string): RunRequest => ({
   chain: chain.name,
   version: versionFor(chain, dedupeKey).version,
   trigger: trigger.name,

@@ -11,9 +11,8 @@ import { tellOutage } from './outages.ts';
 import { Providers } from './providers.ts';
 import { inParts, runRange } from './range.ts';
 import { objectOf } from './shards.ts';
-import { stepsMessage, type StepsMessage } from './steps-queue.ts';
+import { retryDelay, stepsMessage, type StepsMessage } from './steps-queue.ts';
 import type { ClaimedItems, Surroundings } from './wide.ts';
-import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
 
 /** Works on one message. The platform lets six requests of an invocation wait, so each message gets one. */
@@ -99,8 +98,7 @@ async function eachMessage(
         delivery.ack();
       } catch (thrown) {
         console.error(`a message of ${batch.queue} failed at attempt ${delivery.attempts}`, thrown);
-        const delaySeconds = LIMITS.queueRetrySeconds * 2 ** (delivery.attempts - 1);
-        delivery.retry({ delaySeconds: Math.min(delaySeconds, LIMITS.queueRetryLongestSeconds) });
+        delivery.retry({ delaySeconds: retryDelay(delivery.attempts) });
       }
     }),
   );

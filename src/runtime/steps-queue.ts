@@ -17,6 +17,10 @@ export const stepsMessage = v.object({
 
 export type StepsMessage = v.InferOutput<typeof stepsMessage>;
 
+/** Seconds until a message is tried again. @param attempts that failed, from 1 */
+export const retryDelay = (attempts: number): number =>
+  Math.min(LIMITS.queueRetrySeconds * 2 ** (attempts - 1), LIMITS.queueRetryLongestSeconds);
+
 export interface StepsQueue {
   /** Resolves when the queue has all of them; rejects where it may lack some. */
   send(messages: readonly StepsMessage[]): Promise<void>;

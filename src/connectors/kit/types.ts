@@ -81,6 +81,8 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly tenant?: string | undefined;
   /** Databases in objects, by owner and name; undefined where no object is bound as SQLITE, and in a replay. */
   readonly sqlite?: ((place: ConnectionRef) => SqliteDatabase) | undefined;
+  /** The owner's queues by name; undefined in a replay. */
+  readonly queues?: ReadonlyMap<string, Queue> | undefined;
   /** The bucket of the owner's data; undefined where none is bound as OBJECTS. */
   readonly bucket: R2Bucket | undefined;
   /**

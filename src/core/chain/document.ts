@@ -131,13 +131,39 @@ export const TRIGGERS = {
     }),
     v.description('Runs the chain at given times.'),
   ),
+  queue: v.pipe(
+    v.strictObject({
+      type: v.literal('queue'),
+      queue: v.pipe(
+        v.string(),
+        v.regex(/^(?!tidegate-)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'Must be the name of a queue of yours.'),
+        v.examples(['orders']),
+        v.description('The Cloudflare Queue whose messages start a run; the Worker must be its consumer.'),
+      ),
+      filter: v.optional(
+        v.pipe(
+          v.string(),
+          v.examples(['{{ trigger.body.total > 100 }}']),
+          v.description('One expression over `trigger` and `chain`; a message for which it is false starts no run.'),
+        ),
+      ),
+      input: triggerInput,
+    }),
+    v.description('Runs the chain for each message of a Cloudflare Queue.'),
+  ),
   manual: v.pipe(
     v.strictObject({ type: v.literal('manual') }),
     v.description('Lets the chain be started by hand. Every chain can be, so this only gives the trigger a name.'),
   ),
 } as const;
 
-export const triggerSchema = v.variant('type', [TRIGGERS.http, TRIGGERS.webhook, TRIGGERS.schedule, TRIGGERS.manual]);
+export const triggerSchema = v.variant('type', [
+  TRIGGERS.http,
+  TRIGGERS.webhook,
+  TRIGGERS.schedule,
+  TRIGGERS.queue,
+  TRIGGERS.manual,
+]);
 
 export const retriesSchema = v.strictObject({
   limit: v.pipe(

@@ -95,6 +95,7 @@ export type TriggerPlan = { readonly name: string; readonly input: Template | un
       readonly timezone: string;
       readonly missed: 'skip' | 'latest' | 'all';
     }
+  | { readonly type: 'queue'; readonly queue: string; readonly filter: Template | undefined }
   | { readonly type: 'manual' }
 );
 

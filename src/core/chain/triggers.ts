@@ -15,6 +15,8 @@ export function modeOf(chain: ChainDocument): Mode {
   return chain.mode ?? (waited ? 'inline' : 'durable');
 }
 
+const WAITED_BY_NOBODY: ReadonlySet<string> = new Set(['webhook', 'schedule', 'queue']);
+
 export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueList): readonly TriggerPlan[] {
   const routes = new Map<string, string>();
   return Object.entries(chain.triggers ?? {}).map(([name, trigger]) => {
@@ -30,7 +32,7 @@ export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueL
     if (name === 'manual' && trigger.type !== 'manual') {
       issues.add(path, 'The name "manual" stands for starts by hand; choose another.');
     }
-    if (mode === 'inline' && (trigger.type === 'webhook' || trigger.type === 'schedule')) {
+    if (mode === 'inline' && WAITED_BY_NOBODY.has(trigger.type)) {
       issues.add(
         at(path, 'type'),
         `Nobody waits for a ${trigger.type}, so its chain must be durable: set "mode" to "durable".`,
@@ -78,6 +80,10 @@ function compileTrigger(
       const wrong = checkCron(cron, timezone);
       if (wrong !== undefined) issues.add(at(path, 'cron'), wrong);
       return { name, input, type, cron, timezone, missed };
+    }
+    case 'queue': {
+      const filter = compileCondition(trigger.filter, at(path, 'filter'), FILTER, issues);
+      return { name, input, type: trigger.type, queue: trigger.queue, filter };
     }
     case 'manual':
       return { name, input, type: trigger.type };

@@ -35,6 +35,7 @@ export interface CallOptions {
   readonly hyperdrive?: HyperdriveByName;
   readonly data?: D1Database;
   readonly sqlite?: ActionContext['sqlite'];
+  readonly queues?: ActionContext['queues'];
   /** The end customer that the caller acts for. */
   readonly tenant?: string;
   readonly openStore?: ActionContext['openStore'];
@@ -66,6 +67,7 @@ export const actionsOf =
       written: options.written ?? params,
       data: options.data ?? env.DATA,
       sqlite: options.sqlite,
+      queues: options.queues,
       tenant: options.tenant,
       bucket: env.OBJECTS,
       openStore: options.openStore ?? (() => Promise.reject(new Error('no other stores here'))),
