@@ -3,12 +3,13 @@
 import type { ActionContext, Action, OpenConnection, OutgoingMessage, StoreContext } from '../connectors/kit/types.ts';
 import type { ConnectionRef } from '../core/chain/connection.ts';
 import { idempotencyKeyOf, keyOf } from '../core/engine/journal.ts';
-import { fail, type Result } from '../core/errors.ts';
+import { fail, ok, type Result } from '../core/errors.ts';
 import { connectOnlyTo, type GuardedConnect, type HyperdriveByName } from '../drivers/http/guarded-connect.ts';
 import type { GuardedFetch } from '../drivers/http/guarded-fetch.ts';
 import type { ObjectStore } from '../drivers/kit/objects.ts';
 import type { Decidable } from '../vault/links.ts';
 import type { Attempt } from './execute.ts';
+import { guardedStore } from './guarded-store.ts';
 
 /** What the gateway gives to all attempts alike. */
 export interface ActionHost {
@@ -112,7 +113,11 @@ export class AttemptContext implements ActionContext {
   async openStore(name: string): Promise<Result<ObjectStore>> {
     const { attempt, host } = this;
     const opened = await host.openStore(name, attempt);
-    return opened.ok ? opened.value.open(new AttemptContext(attempt, host, opened.value.connection)) : opened;
+    if (!opened.ok) return opened;
+    const { connection } = opened.value;
+    const store = opened.value.open(new AttemptContext(attempt, host, connection));
+    const guard = attempt.guard?.(connection.name);
+    return store.ok && guard !== undefined ? ok(guardedStore(store.value, guard)) : store;
   }
 
   async approvalLink(id: string, to: string | undefined): Promise<Result<string>> {

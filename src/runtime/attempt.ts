@@ -6,6 +6,7 @@ import type { StepPlan } from '../core/chain/plan.ts';
 import { begin, failAttempt, park, respond, skip, succeed, unpark } from '../core/engine/engine.ts';
 import { keyOf } from '../core/engine/journal.ts';
 import { retryDelay } from '../core/engine/retry.ts';
+import type { StoreGuard } from './guarded-store.ts';
 import type { ProviderCall } from './providers.ts';
 import type { Frame, RunState } from '../core/engine/state.ts';
 import { fault, FaultError, type Fault } from '../core/errors.ts';
@@ -97,6 +98,11 @@ class LiveAttempt implements Attempt {
     if (this.#drive.journal === undefined) return undefined;
     this.#controller ??= new AbortController();
     return this.#controller.signal;
+  }
+
+  guard(connection: string): StoreGuard | undefined {
+    const { providers, host } = this.#drive;
+    return providers?.guard(connection, () => host.now(), this.step.timeoutMilliseconds);
   }
 
   go(outcome: MaybePromise<Outcome>): void {

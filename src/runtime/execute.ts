@@ -5,6 +5,7 @@
 
 import { safeParse } from 'valibot';
 import { AttemptContext, type ActionHost } from './action-context.ts';
+import type { StoreGuard } from './guarded-store.ts';
 import type { Action, OpenConnection } from '../connectors/kit/types.ts';
 import { resolveConnection } from '../core/chain/connection.ts';
 import { fail, fault, faultOf, type Fault, type Issue, type Result } from '../core/errors.ts';
@@ -30,6 +31,8 @@ export interface Attempt {
   readonly step: StepPlan;
   /** Stop before the action, as `ready`: its intent is written first. */
   readonly intends: boolean;
+  /** The breaker of another connection than the step's own; none in an inline run. */
+  guard?(connection: string): StoreGuard | undefined;
   /** Aborts when the attempt is given up. Made only when an action asks for it; none in an inline run. */
   signal(): AbortSignal | undefined;
 }

@@ -9,10 +9,12 @@
 
 import type { Drive } from './drive.ts';
 import type { Outcome } from './execute.ts';
+import type { StoreGuard } from './guarded-store.ts';
 import { knownConnection } from '../core/chain/connection.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { hold } from '../core/engine/engine.ts';
 import type { Frame } from '../core/engine/state.ts';
+import { fail, faultOf, type Result } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import {
   admit,
@@ -77,6 +79,32 @@ export class Providers {
     return 'waits';
   }
 
+  /** Guards what an attempt under way calls besides the connection of its step. @param callMilliseconds at most */
+  guard(connection: string, now: () => number, callMilliseconds: number): StoreGuard {
+    return {
+      call: async (work, blameless) => {
+        const provider = this.#providerOf(connection);
+        const { breaker } = provider;
+        const admission = admit(breaker, now(), callMilliseconds + LIMITS.breakerProbeGraceMilliseconds);
+        if (admission.pass === undefined) {
+          return fail('upstream.unavailable', `The connection ${connection} is paused, since its calls failed.`, {
+            retryAfterMilliseconds: Math.max(1, admission.until - now()),
+          });
+        }
+        const call = { provider, pass: admission.pass };
+        try {
+          const result = await work();
+          const own = result.ok || blameless?.(result.fault) !== true;
+          this.settle(call, own ? outcomeOf(result) : UNKNOWN, now());
+          return result;
+        } catch (thrown) {
+          this.settle(call, { kind: 'failed', fault: faultOf(thrown) }, now());
+          throw thrown;
+        }
+      },
+    };
+  }
+
   #providerOf(connection: string): Provider {
     let provider = this.#known.get(connection);
     if (provider === undefined) {
@@ -100,6 +128,12 @@ export class Providers {
     this.#release(runs);
   }
 }
+
+/** Of a call that was neither made nor refused. */
+const UNKNOWN: Outcome = { kind: 'skipped' };
+
+const outcomeOf = (result: Result<unknown>): Outcome =>
+  result.ok ? { kind: 'succeeded', success: { output: null } } : { kind: 'failed', fault: result.fault };
 
 /** An answer that refuses is one of a provider that works; what failed before the call tells nothing of it. */
 export function callOutcomeOf(outcome: Outcome): CallOutcome {

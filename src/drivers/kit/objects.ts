@@ -1,6 +1,6 @@
 /** What all object stores have in common, so that a chain, and a copy from one to another, need not tell them apart. */
 
-import { fail, faultOf, FaultError, ok, type Result } from '../../core/errors.ts';
+import { fail, faultOf, FaultError, ok, type Fault, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { interrupted } from '../http/request.ts';
 
@@ -83,6 +83,8 @@ export interface OpenedObject extends ObjectFacts {
   readonly stream: ReadableStream<Uint8Array>;
   /** Length of the stream: less than `sizeBytes` where a range was asked. */
   readonly streamBytes: number;
+  /** To be told when the body breaks off. */
+  readonly brokeOff?: (fault: Fault) => void;
 }
 
 export interface Written {
@@ -174,7 +176,7 @@ interface StreamParts extends Parts {
  * makes are only freed when somebody collects the garbage. Takes the byte streams that `fetch` and R2 give.
  */
 function partsOfStream(
-  { stream, streamBytes: totalBytes }: OpenedObject,
+  { stream, streamBytes: totalBytes, brokeOff }: OpenedObject,
   reading: Reading,
   bufferBytes: number = LIMITS.objectPartBytes,
 ): Result<StreamParts> {
@@ -184,22 +186,28 @@ function partsOfStream(
   const reader = stream.getReader({ mode: 'byob' });
   let buffer = new ArrayBuffer(Math.min(totalBytes, bufferBytes));
   let seen = 0;
+  async function next(): Promise<Result<Uint8Array | undefined>> {
+    try {
+      if (reading.signal?.aborted) return interrupted(undefined, reading.signal, 'The object store');
+      const wanted = Math.min(buffer.byteLength, totalBytes - seen);
+      if (wanted === 0) return ok(undefined);
+      const { value: part } = await reader.readAtLeast(wanted, new Uint8Array(buffer, 0, wanted));
+      seen += part?.byteLength ?? 0;
+      if (part === undefined || part.byteLength < wanted) return wrongLength(seen, totalBytes);
+      buffer = part.buffer;
+      return ok(part);
+    } catch (thrown) {
+      if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
+      return interrupted(thrown, reading.signal, 'The object store');
+    }
+  }
   return ok({
     totalBytes,
     async next() {
-      try {
-        if (reading.signal?.aborted) return interrupted(undefined, reading.signal, 'The object store');
-        const wanted = Math.min(buffer.byteLength, totalBytes - seen);
-        if (wanted === 0) return ok(undefined);
-        const { value: part } = await reader.readAtLeast(wanted, new Uint8Array(buffer, 0, wanted));
-        seen += part?.byteLength ?? 0;
-        if (part === undefined || part.byteLength < wanted) return wrongLength(seen, totalBytes);
-        buffer = part.buffer;
-        return ok(part);
-      } catch (thrown) {
-        if (thrown instanceof FaultError) return { ok: false, fault: faultOf(thrown) };
-        return interrupted(thrown, reading.signal, 'The object store');
-      }
+      const part = await next();
+      // A copy that was given up says nothing of the store.
+      if (!part.ok && reading.signal?.aborted !== true) brokeOff?.(part.fault);
+      return part;
     },
     cancel: () => reader.cancel().catch(() => undefined),
   });
