@@ -12,6 +12,7 @@ import type { RunObject } from './runtime/run-object.ts';
 import type { StepsMessage } from './runtime/steps-queue.ts';
 import type { InboxObject } from './runtime/inbox-object.ts';
 import type { SchedulerObject } from './runtime/scheduler.ts';
+import type { SubscriptionObject } from './runtime/subscriptions/subscription-object.ts';
 import type { TrafficMessage } from './telemetry/traffic.ts';
 
 export interface Env {
@@ -39,6 +40,8 @@ export interface Env {
   readonly TOKENS: DurableObjectNamespace<TokenObject>;
   /** Databases of `sqlite.*` actions, an object each. */
   readonly SQLITE: DurableObjectNamespace<SqliteObject>;
+  /** Keeps what chains are subscribed to open, an object for each trigger. */
+  readonly SUBSCRIPTIONS: DurableObjectNamespace<SubscriptionObject>;
   /** Takes items of wide fan-outs to other isolates; without it the run objects run them all. */
   readonly STEPS?: Queue<StepsMessage>;
   /** Takes figures of traffic to D1 in batches; without it each isolate writes its own. */

@@ -42,6 +42,7 @@ import { continueRotation, rotationStatus, startRotation } from './runtime/rotat
 import { replayShadow } from './runtime/shadow.ts';
 import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { consumeOwnerQueue } from './runtime/owner-queues.ts';
+import { subscriptionsOf, watchSubscriptions } from './runtime/subscriptions/index.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
 import { pruneAccesses } from './store/accesses.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
@@ -58,6 +59,7 @@ export { ReplayObject } from './runtime/replay.ts';
 export { RunObject } from './runtime/run-object.ts';
 export { SchedulerObject } from './runtime/scheduler.ts';
 export { SqliteObject } from './runtime/sqlite-object.ts';
+export { SubscriptionObject } from './runtime/subscriptions/subscription-object.ts';
 export { TokenObject } from './runtime/oauth/token-object.ts';
 export { StepsWorker } from './runtime/steps-consumer.ts';
 
@@ -159,13 +161,18 @@ function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPor
     },
     sendEvent: (name, key, data) => sendEvent(env, name, key, data),
     oauth: oauthOf(env),
+    subscriptions: subscriptionsOf(env),
     outbound: outboundOf(env),
   };
 }
 
 /** Tells the objects that work by themselves what they are to do. */
 async function applyConfiguration(env: Env, configuration: Configuration): Promise<void> {
-  await Promise.all([scheduleAll(env, configuration), watchPools(env, configuration)]);
+  await Promise.all([
+    scheduleAll(env, configuration),
+    watchPools(env, configuration),
+    watchSubscriptions(env, configuration),
+  ]);
 }
 
 function scheduleAll(env: Env, configuration: Configuration): Promise<void> {

@@ -25,6 +25,7 @@ import { runs } from './runs/index.ts';
 import { sourceEvents } from './sources/events.ts';
 import { sourceEventsAgain } from './sources/events-again.ts';
 import { sources } from './sources/index.ts';
+import { subscriptions } from './subscriptions/index.ts';
 import { traffic } from './traffic/index.ts';
 import { upstreams } from './upstreams/index.ts';
 import { vault } from './vault/index.ts';
@@ -53,6 +54,7 @@ export const endpoints: readonly Endpoint[] = [
   ...events,
   ...routes,
   ...upstreams,
+  ...subscriptions,
   ...sources,
   ...sourceEvents,
   ...sourceEventsAgain,

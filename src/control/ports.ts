@@ -15,6 +15,7 @@ import type { OAuthPorts } from '../runtime/oauth/index.ts';
 import type { OutboundPorts } from '../runtime/outbound/index.ts';
 import type { RotationStatus } from '../runtime/rotation.ts';
 import type { ShadowRequest, ShadowRun } from '../runtime/shadow.ts';
+import type { SubscriptionPorts } from '../runtime/subscriptions/index.ts';
 import type { HealthRow } from '../store/connection-health.ts';
 import type { ConnectionRow } from '../store/connections.ts';
 import type { RunFilter, RunPage } from '../store/runs.ts';
@@ -79,6 +80,7 @@ export interface ControlPorts {
   sendEvent(name: string, key: string | undefined, data: unknown): Promise<number>;
   /** Authorizations of connections. */
   readonly oauth: OAuthPorts;
+  readonly subscriptions: SubscriptionPorts;
   /** Webhooks out. */
   readonly outbound: OutboundPorts;
 }

@@ -107,6 +107,8 @@ export const ERRORS = {
   'vault.closed': terminal(503, 'The vault has no usable master key'),
   'vault.unreadable': terminal(500, 'The secrets of the connection cannot be decrypted'),
 
+  'subscription.not-found': terminal(404, 'There is no such subscription'),
+  'subscription.ended': terminal(410, 'The other side has ended the subscription'),
   'source.not-found': terminal(404, 'There is no such webhook source'),
   'source.invalid': terminal(422, 'The webhook source is not valid'),
   'webhook.unverified': terminal(401, 'The webhook could not be verified'),

@@ -629,4 +629,36 @@ export const LIMITS = {
   devicePollSeconds: 5,
   devicePollLongestSeconds: 60,
   deviceLongestSeconds: 1_800,
+
+  /** Subscriptions: how often an object sees to an open one; after an eviction it is back so soon, and a little. */
+  subscriptionWatchMilliseconds: 20_000,
+  /** The first wait before one is opened again; it doubles. */
+  subscriptionRetryMilliseconds: 500,
+  /** The longest: after what may pass, and after what somebody has to mend, such as a wrong credential. */
+  subscriptionRetryLongestMilliseconds: 60_000,
+  subscriptionMendLongestMilliseconds: 15 * 60_000,
+  /** What has been open for so long, or has brought an event, begins with the first wait again. */
+  subscriptionSteadyMilliseconds: 30_000,
+  /** How long one that is told to end may take before another is opened in its place. */
+  subscriptionStopMilliseconds: 5_000,
+  /** How long runs of an event are offered before the subscription is ended, so that the other side keeps it. */
+  subscriptionAcceptMilliseconds: 30_000,
+  /** An event with its headers, as a run takes it: what a webhook may bring. */
+  subscriptionEventBytes: 900 * 1024,
+  /** Events that one call of the run objects takes. */
+  subscriptionBatchEvents: 200,
+  subscriptionCursorCharacters: 4 * 1024,
+  /** The wait that a stream of events may ask for (`retry:`). */
+  subscriptionRetryAskedLongestMilliseconds: 5 * 60_000,
+  /** From the request to the headers of a stream. */
+  streamHeadersMilliseconds: 30_000,
+  /** How long a stream may be silent before it counts as lost: by default, at least and at most. */
+  streamSilenceMilliseconds: 5 * 60_000,
+  streamSilenceLeastMilliseconds: 1_000,
+  streamSilenceLongestMilliseconds: 24 * 3_600_000,
+  /** `LISTEN`: names are that long in Postgres, and channels so many for one session. */
+  postgresChannelBytes: 63,
+  postgresChannels: 64,
+  /** How often a session that only listens asks whether the server is still there. */
+  postgresListenCheckMilliseconds: 30_000,
 } as const;

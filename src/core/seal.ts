@@ -16,6 +16,7 @@ export interface SealContext {
 export type Reader =
   | { readonly kind: 'step'; readonly chain: string; readonly run: string; readonly step: string }
   | { readonly kind: 'management'; readonly actor: string }
+  | { readonly kind: 'subscription'; readonly chain: string; readonly trigger: string }
   /** The gateway for itself, e.g. `webhook`, `delivery`, `probe`. */
   | { readonly kind: 'gateway'; readonly actor: string };
 

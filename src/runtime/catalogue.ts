@@ -2,7 +2,7 @@
 
 import { connectors } from '../connectors/index.ts';
 import { buildCatalogue } from '../connectors/kit/catalogue.ts';
-import type { Action, Connector } from '../connectors/kit/types.ts';
+import type { Action, Connector, Subscription } from '../connectors/kit/types.ts';
 
 export const catalogue = buildCatalogue(connectors);
 
@@ -12,5 +12,12 @@ export const connectorsByName: ReadonlyMap<string, Connector> = new Map(connecto
 export const actionsByName: ReadonlyMap<string, Action> = new Map(
   connectors.flatMap((connector) =>
     Object.entries(connector.actions).map(([name, action]): [string, Action] => [`${connector.name}.${name}`, action]),
+  ),
+);
+
+/** By full name, e.g. `postgres.channel`. */
+export const subscriptionsByName: ReadonlyMap<string, Subscription> = new Map(
+  connectors.flatMap(({ name: connector, subscriptions = {} }) =>
+    Object.entries(subscriptions).map(([name, item]): [string, Subscription] => [`${connector}.${name}`, item]),
   ),
 );

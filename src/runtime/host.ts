@@ -62,14 +62,25 @@ function openFor(
   connector: string,
   { run, step }: Pick<Attempt, 'run' | 'step'>,
 ): Result<OpenConnection> | Promise<Result<OpenConnection>> {
+  const isOff = configuration.switches.has(connector);
+  if (ref !== undefined && !isOff) noteUse(env, ref, run.plan.name, run.start.id);
+  const reader = () => ({ kind: 'step', chain: run.plan.name, run: run.start.id, step: step.path }) as const;
+  return openConnection(env, configuration, ref, connector, reader);
+}
+
+/** Faults `connection.*`, `vault.*`; `connection.disabled` also where the whole connector is switched off. */
+export function openConnection(
+  env: Env,
+  configuration: Configuration,
+  ref: ConnectionRef | undefined,
+  connector: string,
+  reader: () => Reader,
+): Result<OpenConnection> | Promise<Result<OpenConnection>> {
   const off = configuration.switches.get(connector);
   if (off !== undefined) {
     return fail('connection.disabled', `The connector ${connector} is switched off: ${off.reason}`);
   }
-  if (ref === undefined) return ok(NO_CONNECTION);
-  noteUse(env, ref, run.plan.name, run.start.id);
-  const reader = () => ({ kind: 'step', chain: run.plan.name, run: run.start.id, step: step.path }) as const;
-  return open(env, configuration, ref, connector, reader);
+  return ref === undefined ? ok(NO_CONNECTION) : open(env, configuration, ref, connector, reader);
 }
 
 async function openStore(

@@ -1,6 +1,7 @@
 /** `http.*`: any HTTP API, with or without a connection. */
 
 import { optional } from 'valibot';
+import { events } from './events.ts';
 import { outgoing, type HttpContext } from './outgoing.ts';
 import { outputOf, readAs, type HttpOutput } from './reply.ts';
 import {
@@ -91,4 +92,5 @@ export const http: Connector = {
     patch: writing('PATCH', 'Change a resource'),
     delete: writing('DELETE', 'Delete a resource'),
   },
+  subscriptions: { events },
 };

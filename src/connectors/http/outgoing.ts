@@ -9,6 +9,9 @@ import type { HttpRequest } from '../../drivers/http/request.ts';
 /** Settings and secrets are undefined where the step names no connection. */
 export type HttpContext = ActionContext<HttpSettings | undefined, HttpSecrets | undefined>;
 
+/** What of it makes the request. */
+export type OutgoingContext = Pick<HttpContext, 'connection' | 'idempotencyKey' | 'signal'>;
+
 const ABSOLUTE = /^[a-z][a-z0-9+.-]*:/i;
 const ABSOLUTE_WEB = /^https?:\/\//i;
 const BODIES = ['json', 'form', 'text', 'base64'] as const;
@@ -17,7 +20,7 @@ const BODIES = ['json', 'form', 'text', 'base64'] as const;
 export function outgoing(
   method: string,
   params: HttpParams,
-  context: HttpContext,
+  context: OutgoingContext,
 ): Result<Omit<HttpRequest, 'readAs' | 'follow'>> {
   const connection = connectionParts(context.connection);
   const url = urlOf(params, connection);

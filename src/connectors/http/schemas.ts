@@ -33,6 +33,8 @@ const common = {
   ),
 };
 
+export const { url: urlField, query: queryField, headers: headersField } = common;
+
 const body = {
   json: v.optional(v.pipe(v.unknown(), v.description('Sent as JSON.'))),
   form: v.optional(

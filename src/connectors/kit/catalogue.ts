@@ -1,8 +1,9 @@
 /** What the compiler must know of the installed connectors, made of their manifests. */
 
 import { toJsonSchema } from '@valibot/to-json-schema';
-import type { Action, Connector } from './types.ts';
-import type { ActionFacts, Catalogue } from '../../core/chain/catalogue.ts';
+import type { GenericSchema } from 'valibot';
+import type { Action, Connector, Subscription } from './types.ts';
+import type { ActionFacts, Catalogue, SubscriptionFacts } from '../../core/chain/catalogue.ts';
 import type { JsonObject } from '../../core/json.ts';
 
 /** Schemas are converted when a chain first uses the action: a Worker has a second to start. */
@@ -16,6 +17,14 @@ export function buildCatalogue(connectors: readonly Connector[]): Catalogue {
     ),
   );
   const facts = new Map<string, ActionFacts>();
+  const sources = new Map(
+    connectors.flatMap((connector) =>
+      Object.entries(connector.subscriptions ?? {}).map(([name, item]): [string, [Connector, Subscription]] => [
+        `${connector.name}.${name}`,
+        [connector, item],
+      ]),
+    ),
+  );
   return {
     names: [...installed.keys()],
     action: (name) => {
@@ -25,20 +34,32 @@ export function buildCatalogue(connectors: readonly Connector[]): Catalogue {
       if (known === undefined) facts.set(name, (known = factsOf(name, ...entry)));
       return known;
     },
+    subscriptionNames: [...sources.keys()],
+    subscription: (name) => {
+      const entry = sources.get(name);
+      return entry && subscriptionFacts(name, ...entry);
+    },
   };
 }
 
-function factsOf(name: string, { connection }: Connector, action: Action): ActionFacts {
+const schemaOf = (schema: GenericSchema): JsonObject =>
+  toJsonSchema(schema, { target: 'draft-2020-12', typeMode: 'input', errorMode: 'ignore' }) as JsonObject;
+
+const needOf = ({ connection }: Connector): ActionFacts['connection'] =>
+  connection === undefined ? 'none' : connection.required ? 'required' : 'optional';
+
+const subscriptionFacts = (name: string, connector: Connector, { params }: Subscription): SubscriptionFacts => ({
+  name,
+  params: schemaOf(params),
+  connection: needOf(connector),
+});
+
+function factsOf(name: string, connector: Connector, action: Action): ActionFacts {
   return {
     name,
     effect: action.effect,
-    params: toJsonSchema(action.params, {
-      target: 'draft-2020-12',
-      typeMode: 'input',
-      errorMode: 'ignore',
-    }) as JsonObject,
-    connection:
-      action.connection ?? (connection === undefined ? 'none' : connection.required ? 'required' : 'optional'),
+    params: schemaOf(action.params),
+    connection: action.connection ?? needOf(connector),
     ...(action.control === undefined ? {} : { control: action.control }),
   };
 }

@@ -168,6 +168,12 @@ export interface SubscriptionContext<Settings = unknown, Secrets = unknown> exte
   deliver(events: readonly SubscribedEvent[]): Promise<void>;
 }
 
+/** What the other side said when it ended a subscription. */
+export interface SubscriptionEnd {
+  /** When it wants to be asked again at the earliest. */
+  readonly retryAfterMilliseconds?: number | undefined;
+}
+
 /** A way to listen to another system, for the trigger `subscription`. */
 export interface Subscription<Params = unknown, Settings = unknown, Secrets = unknown> {
   readonly title: string;
@@ -178,8 +184,11 @@ export interface Subscription<Params = unknown, Settings = unknown, Secrets = un
   readonly delivery: 'at-least-once' | 'at-most-once';
   readonly params: GenericSchema<unknown, Params>;
   readonly example: Readonly<Record<string, unknown>>;
-  /** Listens until the signal aborts or the other side ends it (both are `ok`). It is opened again after any end. */
-  run(params: Params, context: SubscriptionContext<Settings, Secrets>): Promise<Result<void>>;
+  /**
+   * Listens until the signal aborts or the other side ends it (both are `ok`). It is opened again after any end but
+   * the fault `subscription.ended`: after that only when somebody asks for it.
+   */
+  run(params: Params, context: SubscriptionContext<Settings, Secrets>): Promise<Result<SubscriptionEnd | void>>;
 }
 
 /** The origin of an address that a schema has accepted, as {@link ConnectionFacts.origins} gives it. */
@@ -214,7 +223,10 @@ export function defineAction<P extends GenericSchema, S extends GenericSchema, C
 export function defineSubscription<P extends GenericSchema, S extends GenericSchema, C extends GenericSchema>(
   subscription: Omit<Subscription, 'params' | 'run'> & {
     readonly params: P;
-    run(params: InferOutput<P>, context: SubscriptionContext<InferOutput<S>, InferOutput<C>>): Promise<Result<void>>;
+    run(
+      params: InferOutput<P>,
+      context: SubscriptionContext<InferOutput<S>, InferOutput<C>>,
+    ): Promise<Result<SubscriptionEnd | void>>;
   },
   _connection: { readonly settings: S; readonly secrets: C },
 ): Subscription {

@@ -53,13 +53,16 @@ const secrets = v.strictObject({
 });
 
 export const connection = { settings, secrets };
-type Settings = v.InferOutput<typeof settings>;
-type Secrets = v.InferOutput<typeof secrets>;
+export type Settings = v.InferOutput<typeof settings>;
+export type Secrets = v.InferOutput<typeof secrets>;
 export type Context = ActionContext<Settings, Secrets>;
 
 type Transport = NonNullable<Settings['transport']>;
 
-function transportOf({ transport, endpoint, hyperdrive }: Settings, { connectionString = '' }: Secrets): Transport {
+export function transportOf(
+  { transport, endpoint, hyperdrive }: Settings,
+  { connectionString = '' }: Secrets,
+): Transport {
   if (transport !== undefined) return transport;
   if (hyperdrive !== undefined) return 'hyperdrive';
   const address = addressOf(connectionString);

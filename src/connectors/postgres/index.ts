@@ -2,6 +2,7 @@
 
 import type { Connector } from '../kit/types.ts';
 import { builder } from './builder.ts';
+import { channel } from './channel.ts';
 import { facts } from './connection.ts';
 import { statements } from './statements.ts';
 
@@ -10,4 +11,5 @@ export const postgres: Connector = {
   title: 'Postgres',
   connection: facts,
   actions: { ...statements, ...builder },
+  subscriptions: { channel },
 };

@@ -62,6 +62,7 @@ const accessShown = v.strictObject({
   readable: v.boolean(),
   reader: v.variant('kind', [
     v.strictObject({ kind: v.literal('step'), chain: v.string(), run: v.string(), step: v.string() }),
+    v.strictObject({ kind: v.literal('subscription'), chain: v.string(), trigger: v.string() }),
     v.strictObject({ kind: v.literal('management'), actor: v.string() }),
     v.strictObject({ kind: v.literal('gateway'), actor: v.string() }),
   ]),

@@ -23,8 +23,19 @@ export interface ActionFacts {
   readonly control?: Control;
 }
 
+/** What a trigger may listen to. */
+export interface SubscriptionFacts {
+  /** `connector.subscription`, e.g. `postgres.channel`. */
+  readonly name: string;
+  /** JSON Schema (2020-12) of `with`. */
+  readonly params: JsonObject;
+  readonly connection: 'required' | 'optional' | 'none';
+}
+
 export interface Catalogue {
   action(name: string): ActionFacts | undefined;
   /** All action names, for the nearest right name in an error. */
   readonly names: readonly string[];
+  subscription(name: string): SubscriptionFacts | undefined;
+  readonly subscriptionNames: readonly string[];
 }

@@ -43,7 +43,7 @@ export function compileChain(document: unknown, catalogue: Catalogue): Result<Pl
   const plan: Plan = {
     name: chain.name,
     mode,
-    triggers: compileTriggers(chain, mode, issues),
+    triggers: compileTriggers(chain, mode, catalogue, issues),
     validateInput: compileInput(chain, issues),
     steps,
     undoes: steps.some(undoes),

@@ -36,6 +36,16 @@ const kebabName = v.pipe(
   v.examples(['order-paid']),
 );
 
+const triggerFilter = v.optional(
+  v.pipe(
+    v.string(),
+    v.examples(['{{ trigger.body.total > 100 }}']),
+    v.description(
+      'One expression over `trigger` and `chain`; an event for which it is false starts no run. One that fails is told at the event.',
+    ),
+  ),
+);
+
 const triggerInput = v.optional(
   v.pipe(
     v.unknown(),
@@ -89,15 +99,7 @@ export const TRIGGERS = {
           v.description('Types of the events that start a run. Default: every event of the source.'),
         ),
       ),
-      filter: v.optional(
-        v.pipe(
-          v.string(),
-          v.examples(['{{ trigger.body.total > 100 }}']),
-          v.description(
-            'One expression over `trigger` and `chain`; an event for which it is false starts no run. One that fails is told at the event.',
-          ),
-        ),
-      ),
+      filter: triggerFilter,
       input: triggerInput,
     }),
     v.description('Runs the chain for each verified event of a source.'),
@@ -140,16 +142,38 @@ export const TRIGGERS = {
         v.examples(['orders']),
         v.description('The Cloudflare Queue whose messages start a run; the Worker must be its consumer.'),
       ),
-      filter: v.optional(
-        v.pipe(
-          v.string(),
-          v.examples(['{{ trigger.body.total > 100 }}']),
-          v.description('One expression over `trigger` and `chain`; a message for which it is false starts no run.'),
-        ),
-      ),
+      filter: triggerFilter,
       input: triggerInput,
     }),
     v.description('Runs the chain for each message of a Cloudflare Queue.'),
+  ),
+  subscription: v.pipe(
+    v.strictObject({
+      type: v.literal('subscription'),
+      to: v.pipe(
+        v.string(),
+        v.examples(['postgres.channel']),
+        v.description('What is listened to: `connector.subscription`.'),
+      ),
+      connection: v.optional(
+        v.pipe(
+          v.string(),
+          v.regex(CONNECTION),
+          v.maxLength(LIMITS.connectionCharacters),
+          v.examples(['shop-db', 'acme/crm']),
+          v.description('The connection that is listened through, by its name; `tenant/name` for one of a tenant.'),
+        ),
+      ),
+      with: v.optional(
+        v.pipe(
+          v.record(v.string(), v.unknown()),
+          v.description('Parameters of the subscription, without expressions: it is opened before there is an event.'),
+        ),
+      ),
+      filter: triggerFilter,
+      input: triggerInput,
+    }),
+    v.description('Runs the chain for each event of another system, which the gateway keeps a connection to.'),
   ),
   manual: v.pipe(
     v.strictObject({ type: v.literal('manual') }),
@@ -162,6 +186,7 @@ export const triggerSchema = v.variant('type', [
   TRIGGERS.webhook,
   TRIGGERS.schedule,
   TRIGGERS.queue,
+  TRIGGERS.subscription,
   TRIGGERS.manual,
 ]);
 

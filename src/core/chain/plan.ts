@@ -6,7 +6,7 @@ import type { Issue } from '../errors.ts';
 import type { Strategy } from '../policy/flow.ts';
 import type { Policies } from '../route/policies.ts';
 import type { ActionFacts } from './catalogue.ts';
-import type { ConnectionPlan } from './connection.ts';
+import type { ConnectionPlan, ConnectionRef } from './connection.ts';
 import type { Portability } from './portable.ts';
 
 export type Mode = 'inline' | 'durable';
@@ -96,6 +96,14 @@ export type TriggerPlan = { readonly name: string; readonly input: Template | un
       readonly missed: 'skip' | 'latest' | 'all';
     }
   | { readonly type: 'queue'; readonly queue: string; readonly filter: Template | undefined }
+  | {
+      readonly type: 'subscription';
+      /** `connector.subscription`. */
+      readonly to: string;
+      readonly connection: ConnectionRef | undefined;
+      readonly with: Readonly<Record<string, unknown>>;
+      readonly filter: Template | undefined;
+    }
   | { readonly type: 'manual' }
 );
 

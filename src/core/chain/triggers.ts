@@ -1,9 +1,12 @@
 /** The triggers of a plan. */
 
+import type { Catalogue } from './catalogue.ts';
 import type { ChainDocument, TriggerDocument } from './document.ts';
 import { at, type IssueList } from './issues.ts';
 import type { Mode, TriggerPlan } from './plan.ts';
 import { checkTemplate, compileCondition, SCOPES } from './scopes.ts';
+import { compileSubscription } from './subscription.ts';
+import type { Surroundings } from './surroundings.ts';
 import { checkPath, shapeOf } from '../route/path.ts';
 import { compilePolicies } from '../route/policies.ts';
 import { checkCron } from '../policy/cron.ts';
@@ -15,9 +18,15 @@ export function modeOf(chain: ChainDocument): Mode {
   return chain.mode ?? (waited ? 'inline' : 'durable');
 }
 
-const WAITED_BY_NOBODY: ReadonlySet<string> = new Set(['webhook', 'schedule', 'queue']);
+/** Triggers that nobody waits behind. */
+const UNATTENDED: ReadonlySet<string> = new Set(['webhook', 'schedule', 'queue', 'subscription']);
 
-export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueList): readonly TriggerPlan[] {
+export function compileTriggers(
+  chain: ChainDocument,
+  mode: Mode,
+  catalogue: Catalogue,
+  issues: IssueList,
+): readonly TriggerPlan[] {
   const routes = new Map<string, string>();
   return Object.entries(chain.triggers ?? {}).map(([name, trigger]) => {
     const path = at('triggers', name);
@@ -32,13 +41,13 @@ export function compileTriggers(chain: ChainDocument, mode: Mode, issues: IssueL
     if (name === 'manual' && trigger.type !== 'manual') {
       issues.add(path, 'The name "manual" stands for starts by hand; choose another.');
     }
-    if (mode === 'inline' && WAITED_BY_NOBODY.has(trigger.type)) {
+    if (mode === 'inline' && UNATTENDED.has(trigger.type)) {
       issues.add(
         at(path, 'type'),
         `Nobody waits for a ${trigger.type}, so its chain must be durable: set "mode" to "durable".`,
       );
     }
-    return compileTrigger(name, trigger, path, mode, issues);
+    return compileTrigger(name, trigger, path, { mode, catalogue, issues });
   });
 }
 
@@ -49,8 +58,7 @@ function compileTrigger(
   name: string,
   trigger: TriggerDocument,
   path: string,
-  mode: Mode,
-  issues: IssueList,
+  { mode, catalogue, issues }: Pick<Surroundings, 'mode' | 'catalogue' | 'issues'>,
 ): TriggerPlan {
   const given = 'input' in trigger ? trigger.input : undefined;
   const allowed = { roots: SCOPES.trigger, steps: [] };
@@ -84,6 +92,10 @@ function compileTrigger(
     case 'queue': {
       const filter = compileCondition(trigger.filter, at(path, 'filter'), FILTER, issues);
       return { name, input, type: trigger.type, queue: trigger.queue, filter };
+    }
+    case 'subscription': {
+      const filter = compileCondition(trigger.filter, at(path, 'filter'), FILTER, issues);
+      return { name, input, type: trigger.type, ...compileSubscription(trigger, path, catalogue, issues), filter };
     }
     case 'manual':
       return { name, input, type: trigger.type };

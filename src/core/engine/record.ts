@@ -9,7 +9,7 @@ export type RunStatus = (typeof RUN_STATUSES)[number];
 export const STEP_STATUSES = ['pending', 'running', 'waiting', 'succeeded', 'failed', 'skipped', 'ambiguous'] as const;
 export type StepStatus = (typeof STEP_STATUSES)[number];
 
-export const TRIGGER_TYPES = ['http', 'webhook', 'schedule', 'queue', 'manual', 'chain'] as const;
+export const TRIGGER_TYPES = ['http', 'webhook', 'schedule', 'queue', 'subscription', 'manual', 'chain'] as const;
 export type TriggerType = (typeof TRIGGER_TYPES)[number];
 
 /** The public part of a fault. */

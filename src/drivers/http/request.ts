@@ -93,15 +93,21 @@ export interface OpenReply extends HttpReply {
 /**
  * As {@link request}, but follows no redirect and leaves the body of a success as a stream, of any length. One whose
  * length is not known, since it was not said or is that of its compressed form, is read as by {@link request}.
+ *
+ * @param leave `any`: also one that may have no end
  */
-export async function openRequest(fetch: typeof globalThis.fetch, given: HttpRequest): Promise<Result<OpenReply>> {
+export async function openRequest(
+  fetch: typeof globalThis.fetch,
+  given: HttpRequest,
+  leave: 'measured' | 'any' = 'measured',
+): Promise<Result<OpenReply>> {
   const refused = urlFault(given.url) ?? headerFault(given.headers);
   if (refused !== undefined) return refused;
   try {
     const response = await fetch(given.url, initOf(given));
     const { ok: isSuccess, body, status, headers } = response;
-    const isLong = headers.has('content-length') && !headers.has('content-encoding');
-    if (!isSuccess || body === null || !isLong) return await read(response, given);
+    const isLeft = leave === 'any' || (headers.has('content-length') && !headers.has('content-encoding'));
+    if (!isSuccess || body === null || !isLeft) return await read(response, given);
     return ok({ status, headers, contentType: headers.get('content-type'), body: '', stream: body });
   } catch (thrown) {
     return trafficFault(thrown, given);

@@ -12,6 +12,11 @@ export class Frames {
     this.onReady = onReady;
   }
 
+  /** What is missing of the message that has begun. */
+  get pendingBytes(): number {
+    return this.left;
+  }
+
   take(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length;) {
       if (this.left > 0) {

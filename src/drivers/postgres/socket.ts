@@ -18,6 +18,17 @@ export interface SocketTarget {
   readonly tls: 'verify' | 'disable';
 }
 
+export interface SocketUse {
+  /** Of all that comes in; `Infinity` for a session without an end, whose single messages are bounded. */
+  readonly maximumBytes: number;
+  /** Awaited before more is read: holds the server back. */
+  pace?(): Promise<void> | undefined;
+  /** Told once, when the session is over, whoever ended it. */
+  lost?(reason: Fault): void;
+}
+
+const ONE_ATTEMPT: SocketUse = { maximumBytes: LIMITS.responseBodyBytes };
+
 /** Postgres, protocol 3.0, section "Message Formats": length, then the number in place of a version. */
 const SSL_REQUEST = message(80877103);
 const YES = 'S'.charCodeAt(0);
@@ -108,15 +119,17 @@ export class PostgresSocket extends EventEmitter {
   transaction = 'I';
   private readonly socket: Socket;
   private readonly writer: WritableStreamDefaultWriter;
+  private readonly use: SocketUse;
   private receivedBytes = 0;
   private readonly frames = new Frames((status) => (this.transaction = status));
 
-  static async open(connect: GuardedConnect, target: SocketTarget): Promise<PostgresSocket> {
-    return new PostgresSocket(await connected(connect, target));
+  static async open(connect: GuardedConnect, target: SocketTarget, use = ONE_ATTEMPT): Promise<PostgresSocket> {
+    return new PostgresSocket(await connected(connect, target), use);
   }
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, use: SocketUse) {
     super();
+    this.use = use;
     this.socket = socket;
     this.writer = socket.writable.getWriter();
     this.writer.closed.catch(() => undefined);
@@ -143,6 +156,7 @@ export class PostgresSocket extends EventEmitter {
   fail(reason: Fault): void {
     if (this.readyState === 'closed') return;
     // Without an error before it the library takes a close for a reason to connect again.
+    this.use.lost?.(reason);
     this.emit('error', new FaultError(reason));
     this.close();
   }
@@ -150,6 +164,7 @@ export class PostgresSocket extends EventEmitter {
   private close(): void {
     if (this.readyState === 'closed') return;
     this.readyState = 'closed';
+    this.use.lost?.(unreachable('closed here').fault);
     void this.socket.close().catch(() => undefined);
     this.emit('close');
   }
@@ -159,13 +174,14 @@ export class PostgresSocket extends EventEmitter {
       for await (const chunk of this.socket.readable as ReadableStream<Uint8Array>) {
         if (this.readyState === 'closed') return;
         this.receivedBytes += chunk.length;
-        if (this.receivedBytes > LIMITS.responseBodyBytes) {
+        this.frames.take(chunk);
+        if (this.receivedBytes > this.use.maximumBytes || this.frames.pendingBytes > LIMITS.responseBodyBytes) {
           const message = `Postgres sent more than ${LIMITS.responseBodyBytes} bytes; select fewer rows or columns.`;
           this.fail(fault('upstream.too-large', message));
           return;
         }
-        this.frames.take(chunk);
         this.emit('data', Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+        await this.use.pace?.();
       }
       this.fail(unreachable('closed by the server').fault);
     } catch (thrown) {

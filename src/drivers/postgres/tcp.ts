@@ -20,7 +20,7 @@ import {
   type PostgresDriver,
   type PostgresResult,
 } from './driver.ts';
-import { cancelOnServer, PostgresSocket, type SocketTarget } from './socket.ts';
+import { cancelOnServer, PostgresSocket, type SocketTarget, type SocketUse } from './socket.ts';
 import { parameterOf, parserOf } from './values.ts';
 
 export interface TcpConnection extends PostgresAddress {
@@ -135,16 +135,18 @@ async function withSession<T>(
 }
 
 /** The one socket of a session. The library would connect anew after a loss; what ran before is gone by then. */
-class Line {
+export class Line {
   private socket: PostgresSocket | undefined;
   private used = false;
   private closed = false;
   private readonly target: SocketTarget;
   private readonly connect: GuardedConnect;
+  private readonly use: SocketUse | undefined;
 
-  constructor(target: SocketTarget, connect: GuardedConnect) {
+  constructor(target: SocketTarget, connect: GuardedConnect, use?: SocketUse) {
     this.target = target;
     this.connect = connect;
+    this.use = use;
   }
 
   get transaction(): string | undefined {
@@ -154,7 +156,7 @@ class Line {
   async open(): Promise<PostgresSocket> {
     if (this.used) throw new FaultError(fault('upstream.unreachable', 'Postgres broke off the connection.'));
     this.used = true;
-    const opening = PostgresSocket.open(this.connect, this.target);
+    const opening = PostgresSocket.open(this.connect, this.target, this.use);
     const socket = await inTime(LIMITS.databaseConnectMilliseconds, opening);
     if (socket === undefined || this.closed) {
       opening.then(
@@ -183,7 +185,7 @@ const AS_WRITTEN = {
   parse: (text: string) => text,
 };
 
-const optionsOf = (
+export const optionsOf = (
   { hostname, port, user, password, database }: TcpConnection,
   socket: () => Promise<PostgresSocket>,
 ) => ({
@@ -252,7 +254,7 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined
 }
 
 /** Undefined once the time is over; the work goes on. A failure of it counts only in time. */
-async function inTime<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
+export async function inTime<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   const timer = setTimeout(resolve, milliseconds, undefined);
   try {
@@ -286,7 +288,7 @@ const postgresError = v.object({
   constraint_name: text,
 });
 
-function faultFrom(thrown: unknown): Fault {
+export function faultFrom(thrown: unknown): Fault {
   if (thrown instanceof FaultError) return thrown.fault;
   const error = v.safeParse(postgresError, thrown);
   if (error.success) {

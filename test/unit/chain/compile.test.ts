@@ -158,6 +158,29 @@ describe('a good document', () => {
     expect(made.triggers).toMatchObject([{ path }]);
   });
 
+  it('is durable where it is subscribed to something, and names the connection of whose it is', () => {
+    const made = plan({
+      triggers: {
+        own: { type: 'subscription', to: 'postgres.channel', connection: 'db', with: { channels: ['a'] } },
+        theirs: {
+          type: 'subscription',
+          to: 'http.events',
+          connection: 'acme/feed',
+          with: { url: '/' },
+          filter: '{{ true }}',
+        },
+        free: { type: 'subscription', to: 'http.events', with: { url: 'https://example.com' } },
+      },
+      steps: { a: map },
+    });
+    expect(made.mode).toBe('durable');
+    expect(made.triggers).toMatchObject([
+      { to: 'postgres.channel', connection: { tenant: '', name: 'db' }, with: { channels: ['a'] } },
+      { to: 'http.events', connection: { tenant: 'acme', name: 'feed' }, filter: {} },
+      { to: 'http.events', connection: undefined },
+    ]);
+  });
+
   it('orders steps by what they refer to, and knows who waits for whom', () => {
     const made = plan({
       steps: {

@@ -15,6 +15,8 @@ const chain = (change: object): object => ({ name: 'good', triggers: { api: http
 const steps = (change: object): object => chain({ steps: { a: map, ...change } });
 const durable = (change: object): object => chain({ mode: 'durable', ...change });
 const fifo = { strategy: 'fifo' };
+const listening = { type: 'subscription', to: 'postgres.channel', with: { channels: ['a'] } };
+const subscribed = (change: object): object => chain({ mode: 'durable', triggers: { s: { ...listening, ...change } } });
 const trigger = (change: object): object => chain({ triggers: { api: { ...http, ...change } } });
 
 /** What is wrong, where it is told, and words of the message that name the fix. */
@@ -177,6 +179,68 @@ const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
     chain({ mode: 'inline', triggers: { w: { type: 'webhook', source: 's' } } }),
     'triggers.w.type',
     '"durable"',
+  ],
+  [
+    'an inline subscription',
+    chain({ mode: 'inline', triggers: { s: { ...listening, connection: 'db' } } }),
+    'triggers.s.type',
+    '"durable"',
+  ],
+  [
+    'a misspelt subscription',
+    subscribed({ to: 'postgres.chanel', connection: 'db' }),
+    'triggers.s.to',
+    'Did you mean "postgres.channel"?',
+  ],
+  [
+    'an action in place of a subscription',
+    subscribed({ to: 'postgres.query', connection: 'db' }),
+    'triggers.s.to',
+    'Known are',
+  ],
+  ['a subscription without its connection', subscribed({}), 'triggers.s.connection', 'needs the name of a connection'],
+  [
+    'a subscription through the connection of a caller',
+    subscribed({ connection: '{{ trigger.tenant }}/db' }),
+    'triggers.s.connection',
+    'has no caller',
+  ],
+  [
+    'an expression for the name of the connection',
+    subscribed({ connection: '{{ chain.name }}' }),
+    'triggers.s.connection',
+    'has no caller',
+  ],
+  ['a connection without a name', subscribed({ connection: 'acme/' }), 'triggers.s.connection', ''],
+  [
+    'an expression among the parameters',
+    subscribed({ connection: 'db', with: { channels: ['a', 'b-{{ chain.name }}'] } }),
+    'triggers.s.with.channels.1',
+    'no event yet',
+  ],
+  [
+    'a misspelt parameter of a subscription',
+    subscribed({ connection: 'db', with: { channel: ['a'] } }),
+    'triggers.s.with.channel',
+    'Did you mean "channels"?',
+  ],
+  [
+    'a subscription to no channel',
+    subscribed({ connection: 'db', with: { channels: [] } }),
+    'triggers.s.with.channels',
+    '',
+  ],
+  [
+    'a filter that is no condition',
+    subscribed({ connection: 'db', filter: 'yes' }),
+    'triggers.s.filter',
+    'one expression as a whole',
+  ],
+  [
+    'a filter over the run',
+    subscribed({ connection: 'db', filter: '{{ run.id = 1 }}' }),
+    'triggers.s.filter',
+    'There is no "run"',
   ],
   [
     'an inline chain that goes on after its caller',

@@ -16,6 +16,7 @@ import { countOutcomes, loadCanary } from '../../../src/store/canaries.ts';
 import type { Trust } from '../../../src/runtime/address.ts';
 import { oauthOf } from '../../../src/runtime/oauth/index.ts';
 import { outboundOf } from '../../../src/runtime/outbound/index.ts';
+import { subscriptionsOf } from '../../../src/runtime/subscriptions/index.ts';
 import { listRuns, saveRuns } from '../../../src/store/runs.ts';
 import { endpointSettings } from '../../../src/core/outbound/settings.ts';
 import { addApplication, saveEventType } from '../../../src/store/outbound.ts';
@@ -125,7 +126,12 @@ export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Tru
   const ports: ControlPorts = {
     db,
     vault,
-    catalogue: { action: (name) => (name === lookup.name ? lookup : undefined), names: [lookup.name] },
+    catalogue: {
+      action: (name) => (name === lookup.name ? lookup : undefined),
+      names: [lookup.name],
+      subscription: () => undefined,
+      subscriptionNames: [],
+    },
     connectors: new Map([crm, plain].map((connector) => [connector.name, connector])),
     adminKey: ADMIN_KEY,
     signIn: {
@@ -164,6 +170,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Tru
     },
     oauth: oauthOf(env),
     outbound: outboundOf(env),
+    subscriptions: subscriptionsOf(env),
     ...memoryRuns(),
     ...overrides,
   };
