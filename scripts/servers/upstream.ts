@@ -2,13 +2,14 @@
  * A small HTTP upstream with a receipt for every request, so that a test can count effects from outside.
  *
  * `/echo`, `/json/<n>` (n items), `/status/<code>`, `/delay/<milliseconds>`, `/fail-first/<n>/<key>` (503 for the
- * first n calls of that key), `/busy/<seconds>` (429 with that `Retry-After`), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`. `GET /receipts`
- * lists what came in (`?path=` narrows it), `DELETE /receipts` forgets it; neither leaves a receipt.
+ * first n calls of that key), `/busy/<seconds>` (429 with that `Retry-After`), `/slow-body` (a byte every 100 ms), `/redirect?to=`, `/large/<bytes>`,
+ * `/events/<topic>` (upstream-events.ts). `GET /receipts` lists what came in (`?path=` narrows it), `DELETE /receipts` forgets it; neither leaves a receipt.
  */
 
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listen, type Running } from './process.ts';
+import { createTopics } from './upstream-events.ts';
 
 interface Receipt {
   readonly method: string;
@@ -91,6 +92,7 @@ const BEHAVIOURS: Readonly<Record<string, (call: Call) => void | Promise<void>>>
 export async function start(): Promise<UpstreamServer> {
   const receipts: Receipt[] = [];
   const calls = new Map<string, number>();
+  const events = createTopics();
   const server = createServer((request, response) => {
     void answer(request, response).catch(() => response.destroy());
   });
@@ -110,6 +112,7 @@ export async function start(): Promise<UpstreamServer> {
     const idempotencyKey = typeof key === 'string' ? key : undefined;
     const { method = '', headers } = request;
     receipts.push({ method, path, idempotencyKey, headers, body, at: Date.now() });
+    if (name === 'events') return events({ request, response, url, rest, body });
     const behaviour = Object.hasOwn(BEHAVIOURS, name) ? BEHAVIOURS[name] : undefined;
     if (behaviour === undefined) json(response, 404, { error: `There is no behaviour ${name}.` });
     else await behaviour({ request, response, url, rest, body, calls });

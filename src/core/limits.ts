@@ -659,6 +659,8 @@ export const LIMITS = {
   /** `LISTEN`: names are that long in Postgres, and channels so many for one session. */
   postgresChannelBytes: 63,
   postgresChannels: 64,
+  /** What a session holds while it is being delivered; then the server waits. */
+  postgresListenHeldCharacters: 1024 * 1024,
   /** How often a session that only listens asks whether the server is still there. */
   postgresListenCheckMilliseconds: 30_000,
 } as const;

@@ -41,7 +41,7 @@ export async function listen(
   const inbox = new Inbox(deliver, end);
   const line = new Line(connection, connect, {
     maximumBytes: Infinity,
-    pace: () => inbox.delivered,
+    pace: () => inbox.room,
     lost: (reason) => end(new FaultError(reason)),
   });
   const { default: postgres } = await import('postgres');
@@ -80,6 +80,7 @@ class Inbox {
   /** While any is not delivered. */
   delivered: Promise<void> | undefined;
   #waiting: Notification[] = [];
+  #waitingCharacters = 0;
   readonly #deliver: ListenWire['deliver'];
   readonly #fail: (reason: unknown) => void;
 
@@ -88,8 +89,14 @@ class Inbox {
     this.#fail = fail;
   }
 
+  /** To be awaited before more is read. */
+  get room(): Promise<void> | undefined {
+    return this.#waitingCharacters < LIMITS.postgresListenHeldCharacters ? undefined : this.delivered;
+  }
+
   add(notification: Notification): void {
     this.#waiting.push(notification);
+    this.#waitingCharacters += notification.payload.length;
     this.delivered ??= this.#work();
   }
 
@@ -105,5 +112,8 @@ class Inbox {
     }
   }
 
-  readonly #take = (): Notification[] => this.#waiting.splice(0);
+  #take(): Notification[] {
+    this.#waitingCharacters = 0;
+    return this.#waiting.splice(0);
+  }
 }

@@ -211,7 +211,7 @@ const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
     'triggers.s.connection',
     'has no caller',
   ],
-  ['a connection without a name', subscribed({ connection: 'acme/' }), 'triggers.s.connection', ''],
+  ['a connection without a name', subscribed({ connection: 'acme/' }), 'triggers.s.connection', 'shop-db'],
   [
     'an expression among the parameters',
     subscribed({ connection: 'db', with: { channels: ['a', 'b-{{ chain.name }}'] } }),
@@ -228,7 +228,7 @@ const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
     'a subscription to no channel',
     subscribed({ connection: 'db', with: { channels: [] } }),
     'triggers.s.with.channels',
-    '',
+    '1 entry',
   ],
   [
     'a filter that is no condition',
