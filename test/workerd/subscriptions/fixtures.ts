@@ -2,7 +2,7 @@
 
 import { connect } from 'cloudflare:sockets';
 import * as v from 'valibot';
-import { vi } from 'vitest';
+import { inject, vi } from 'vitest';
 import type {
   Connector,
   SubscribedEvent,
@@ -12,6 +12,35 @@ import type {
 import { ok, type Result } from '../../../src/core/errors.ts';
 import { connectOnlyTo, type GuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
 import type { Credentials } from '../drivers/fixtures.ts';
+
+const upstream = inject('servers').upstream.url;
+
+interface Receipt {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A stream of the upstream, see scripts/servers/upstream-events.ts. */
+export class Topic {
+  readonly path = `/events/${crypto.randomUUID()}`;
+
+  async add(...events: readonly string[]): Promise<void> {
+    await fetch(upstream + this.path, { method: 'POST', body: events.join('\n') });
+  }
+
+  /** Returns how many streams are open. */
+  async order(what: 'close' | 'gone' | 'open'): Promise<number> {
+    const reply = await fetch(`${upstream}${this.path}/${what}`, { method: 'PUT' });
+    const { streams }: { streams: number } = await reply.json();
+    return streams;
+  }
+
+  async requests(): Promise<Receipt[]> {
+    const reply = await fetch(`${upstream}/receipts?path=${encodeURIComponent(this.path)}`);
+    const receipts: Receipt[] = await reply.json();
+    return receipts.filter(({ method }) => method === 'GET');
+  }
+}
 
 export interface Listening {
   readonly events: SubscribedEvent[];

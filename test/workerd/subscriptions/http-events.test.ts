@@ -1,40 +1,13 @@
 import { describe, expect, inject, it } from 'vitest';
-import { listenTo, type Listening } from './fixtures.ts';
+import { listenTo, Topic } from './fixtures.ts';
 import { http } from '../../../src/connectors/http/index.ts';
 import type { SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
 import type { Fault, Result } from '../../../src/core/errors.ts';
 
 const upstream = inject('servers').upstream.url;
 
-interface Receipt {
-  readonly method: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-let count = 0;
-
-/** A stream of its own. */
-class Topic {
-  readonly path = `/events/topic-${++count}`;
-
-  async add(...events: readonly string[]): Promise<void> {
-    await fetch(upstream + this.path, { method: 'POST', body: events.join('\n') });
-  }
-
-  async order(what: 'close' | 'gone'): Promise<void> {
-    await fetch(`${upstream}${this.path}/${what}`, { method: 'PUT' });
-  }
-
-  listen(more: object = {}, options?: Parameters<typeof listenTo>[4], query = ''): Promise<Listening> {
-    return listenTo(http, 'events', { url: upstream + this.path + query, ...more }, undefined, options);
-  }
-
-  async requests(): Promise<Receipt[]> {
-    const reply = await fetch(`${upstream}/receipts?path=${encodeURIComponent(this.path)}`);
-    const receipts: Receipt[] = await reply.json();
-    return receipts.filter(({ method }) => method === 'GET');
-  }
-}
+const listen = (topic: Topic, more: object = {}, options?: Parameters<typeof listenTo>[4], query = '') =>
+  listenTo(http, 'events', { url: upstream + topic.path + query, ...more }, undefined, options);
 
 async function faultOf(ended: Promise<Result<SubscriptionEnd | void>>): Promise<Fault> {
   const end = await ended;
@@ -46,7 +19,7 @@ describe('a stream of events', () => {
   it('gives what is there and what comes, as JSON where it is that, with its id and the place after it', async () => {
     const topic = new Topic();
     await topic.add('{"n":1}', 'plain');
-    const listening = await topic.listen();
+    const listening = await listen(topic);
     await listening.has(2);
     await topic.add('12345678901234567890');
     await listening.has(3);
@@ -62,7 +35,7 @@ describe('a stream of events', () => {
   it('goes on at its cursor, and asks for that', async () => {
     const topic = new Topic();
     await topic.add('1', '2', '3');
-    const listening = await topic.listen({}, { cursor: '2' });
+    const listening = await listen(topic, {}, { cursor: '2' });
     await listening.has(1);
     listening.stop();
     expect(listening.events.map(({ body }) => body)).toEqual([3]);
@@ -73,17 +46,17 @@ describe('a stream of events', () => {
   it('reads no more while an event is not delivered, and ends where one is refused', async () => {
     const topic = new Topic();
     await topic.add('1');
-    const listening = await topic.listen({}, { deliver: () => Promise.reject(new Error('not stored')) });
+    const listening = await listen(topic, {}, { deliver: () => Promise.reject(new Error('not stored')) });
     await expect(listening.ended).resolves.toMatchObject({ ok: false });
     expect(listening.events).toEqual([]);
-    const again = await topic.listen();
+    const again = await listen(topic);
     await again.has(1);
     again.stop();
   });
 
   it('ends with its wish for a wait when the other side ends it, and with a fault when it breaks off', async () => {
     const topic = new Topic();
-    const listening = await topic.listen({}, {}, '?retry=1234');
+    const listening = await listen(topic, {}, {}, '?retry=1234');
     await topic.order('close');
     const end = await listening.ended;
     expect(end.ok ? end.value : end.fault).toMatchObject({ retryAfterMilliseconds: 1_234 });
@@ -92,7 +65,7 @@ describe('a stream of events', () => {
   it('is over for good by 204', async () => {
     const topic = new Topic();
     await topic.order('gone');
-    const { ended } = await topic.listen();
+    const { ended } = await listen(topic);
     expect((await faultOf(ended)).code).toBe('subscription.ended');
   });
 
@@ -100,7 +73,7 @@ describe('a stream of events', () => {
     ['another content type', '?type=text/html', 'upstream.invalid', 'text/html'],
     ['a type that only begins like it', '?type=text/event-streams', 'upstream.invalid', 'text/event-stream'],
   ])('is refused with %s', async (_, query, code, words) => {
-    const { ended } = await new Topic().listen({}, {}, query);
+    const { ended } = await listen(new Topic(), {}, {}, query);
     const fault = await faultOf(ended);
     expect([fault.code, fault.message]).toEqual([code, expect.stringContaining(words)]);
   });
@@ -121,14 +94,14 @@ describe('a stream of events', () => {
   });
 
   it('counts as lost when nothing comes for too long', async () => {
-    const { ended } = await new Topic().listen({ silence: '1s' });
+    const { ended } = await listen(new Topic(), { silence: '1s' });
     expect(await faultOf(ended)).toMatchObject({ code: 'upstream.timeout', retryable: true });
   });
 
   it('never holds an event that is larger than its bound', async () => {
     const topic = new Topic();
     await topic.add('x'.repeat(1_200_000));
-    const { ended, events } = await topic.listen();
+    const { ended, events } = await listen(topic);
     expect((await faultOf(ended)).code).toBe('upstream.too-large');
     expect(events).toEqual([]);
   });
@@ -136,7 +109,7 @@ describe('a stream of events', () => {
   it('reads lines of JSON as events without ids', async () => {
     const topic = new Topic();
     await topic.add('{"a":1}');
-    const listening = await topic.listen({ format: 'lines' }, {}, '?lines');
+    const listening = await listen(topic, { format: 'lines' }, {}, '?lines');
     await listening.has(1);
     await topic.add('{"b":[2]}');
     await listening.has(2);
@@ -147,7 +120,7 @@ describe('a stream of events', () => {
   it('keeps data as text where it is asked to', async () => {
     const topic = new Topic();
     await topic.add('1');
-    const listening = await topic.listen({ parse: 'text' });
+    const listening = await listen(topic, { parse: 'text' });
     await listening.has(1);
     listening.stop();
     expect(listening.events[0]?.body).toBe('1');
