@@ -6,7 +6,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import * as prettier from 'prettier';
 import type { GenericSchema } from 'valibot';
 import { connectors } from '../src/connectors/index.ts';
-import type { Action, Connector } from '../src/connectors/kit/types.ts';
+import type { Action, Connector, Subscription } from '../src/connectors/kit/types.ts';
 import { chainSchema, stepSchema, TRIGGERS } from '../src/core/chain/document.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { routeSchema } from '../src/core/route/document.ts';
@@ -126,6 +126,24 @@ ${JSON.stringify(example)}
 `;
 }
 
+function subscriptionText(connector: Connector, name: string, subscription: Subscription): string {
+  const example = {
+    type: 'subscription',
+    to: `${connector.name}.${name}`,
+    ...(connector.connection?.required ? { connection: `my-${connector.name}` } : {}),
+    with: subscription.example,
+  };
+  return `#### Subscription \`${connector.name}.${name}\`
+
+${subscription.title}. Delivery: **${subscription.delivery}** ([subscriptions.md](subscriptions.md)).
+
+${table(schemaOf(subscription.params))}
+\`\`\`json
+${JSON.stringify(example)}
+\`\`\`
+`;
+}
+
 function connectionText({ connection, actions }: Connector): string {
   if (connection === undefined) return 'Takes no connection.';
   const without = Object.values(actions).some((action) => action.connection === 'none');
@@ -140,7 +158,11 @@ ${table(schemaOf(connection.secrets))}`;
 
 function connectorText(connector: Connector): string {
   const actions = Object.entries(connector.actions).map(([name, action]) => actionText(connector, name, action));
-  return `### ${connector.title} (\`${connector.name}\`)\n\n${connectionText(connector)}\n\n${actions.join('\n')}`;
+  const subscriptions = Object.entries(connector.subscriptions ?? {}).map(([name, item]) =>
+    subscriptionText(connector, name, item),
+  );
+  const parts = [...actions, ...subscriptions].join('\n');
+  return `### ${connector.title} (\`${connector.name}\`)\n\n${connectionText(connector)}\n\n${parts}`;
 }
 
 const triggerText = ([name, schema]: readonly [string, GenericSchema]): string =>

@@ -197,8 +197,9 @@ async function authorized(
 function unreadable(reply: OpenReply, host: string, format: Format, now: number): Result<never> | undefined {
   const { status, contentType, headers } = reply;
   if (status >= 300 && status < 400) {
-    const to = headers.get('location') ?? 'another address';
-    return fail('upstream.rejected', `${host} redirects to ${to.slice(0, 200)}; subscribe to that address.`);
+    // Its path or query may repeat a credential.
+    const to = URL.parse(headers.get('location') ?? '')?.host ?? 'another address';
+    return fail('upstream.rejected', `${host} redirects to ${to}; subscribe to what is there.`);
   }
   if (status < 200 || status >= 300) return { ok: false, fault: statusFault(reply, host, now, reply.body) };
   if (contentType !== null && format.contentType.test(contentType)) return undefined;

@@ -295,6 +295,29 @@ async function useConnections(): Promise<void> {
   }
 }
 
+async function subscribe(): Promise<void> {
+  const token = canary('the query of a subscription');
+  written.add(token);
+  const triggers: Record<string, unknown> = {
+    query: { type: 'subscription', to: 'http.events', with: { url: `${base}/500?token=${token}` } },
+    pg: { type: 'subscription', to: 'postgres.channel', connection: 'c-pg', with: { channels: ['a'] } },
+  };
+  for (const path of ['401', '500', 'break', 'away', 'nonsense', 'fine']) {
+    for (const connection of ['c-http', 'c-basic', 'c-headers', 'c-oauth']) {
+      const url = `/${path}`;
+      triggers[connection + path] = { type: 'subscription', to: 'http.events', connection, with: { url } };
+    }
+  }
+  const made = await manage('PUT', '/chains/subscribed', { triggers, steps: {}, output: 1 });
+  expect(made.status, answers.at(-1)).toBeLessThan(300);
+  await expect
+    .poll(async () => {
+      const { items } = (await (await manage('GET', '/subscriptions')).json()) as { items: { error: unknown }[] };
+      return items.every(({ error }) => error !== null);
+    })
+    .toBe(true);
+}
+
 async function callWithCredentials(): Promise<void> {
   const triggers = { api: { type: 'http', method: 'POST', path: '/keyed', auth: 'key' } };
   const seen = { headers: '{{ trigger.headers }}', query: '{{ trigger.query }}' };
@@ -371,6 +394,7 @@ async function callWithQueries(): Promise<void> {
 describe('attack 52: canary secrets', () => {
   test('are found in no answer, log or file, whatever fails', async () => {
     await useConnections();
+    await subscribe();
     await callWithCredentials();
     await deliverWebhooks();
     await callWithQueries();

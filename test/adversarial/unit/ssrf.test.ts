@@ -3,6 +3,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
+import { http } from '../../../src/connectors/http/index.ts';
 import { connectors } from '../../../src/connectors/index.ts';
 import type { ActionContext, Connector } from '../../../src/connectors/kit/types.ts';
 import { fail } from '../../../src/core/errors.ts';
@@ -131,6 +132,25 @@ async function attempt(connector: Connector, way: Way, url: string): Promise<str
     : result.fault.code;
 }
 
+/** Those of other connectors go where their connection may, as actions do. */
+async function subscribe(url: string): Promise<string> {
+  const { events } = http.subscriptions ?? {};
+  const params = events && v.safeParse(events.params, { url });
+  if (params?.success !== true) return 'refused';
+  const result = await events?.run(params.output, {
+    fetch: guarded,
+    connect: () => fail('egress.refused', 'no sockets here'),
+    connection: { name: '', settings: undefined, secrets: undefined },
+    now: () => 0,
+    signal: new AbortController().signal,
+    cursor: undefined,
+    ready: () => undefined,
+    deliver: () => Promise.reject(new Error('nothing is delivered here')),
+  });
+  if (result?.ok !== false) return 'succeeded';
+  return ['egress.refused', 'request.invalid'].includes(result.fault.code) ? 'refused' : result.fault.code;
+}
+
 test('every connector that sends something is tried', () => {
   const sending = connectors.filter(({ name }) => !QUIET.has(name)).map(({ name }) => name);
   expect(sending.toSorted()).toEqual(Object.keys(WAYS).toSorted());
@@ -197,6 +217,14 @@ describe.skipIf(sharedMissing)('attack 32: the public lists of tricks', () => {
       },
     );
 
+    test(`of ${list} leave by no subscription`, async () => {
+      left.length = 0;
+      for (const url of read().filter((each) => !isPublicName(each))) {
+        expect(await subscribe(url), url).toBe('refused');
+      }
+      expect(left).toEqual([]);
+    });
+
     test(`of ${list} get no socket`, () => {
       const opened: unknown[] = [];
       const connect = createGuardedConnect(POLICY, (address) => {
@@ -213,6 +241,8 @@ describe.skipIf(sharedMissing)('attack 32: the public lists of tricks', () => {
   }
 
   test('do not keep public hosts from being reached: the guard refuses for a reason', async () => {
+    left.length = 0;
+    expect(await subscribe('https://service.example.com/x')).toBe('upstream.unavailable');
     left.length = 0;
     for (const connector of connectors) {
       for (const way of WAYS[connector.name] ?? []) {
