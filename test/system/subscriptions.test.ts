@@ -57,7 +57,7 @@ async function runsByEvent(test: string): Promise<Map<string, Set<string>>> {
   for (const { path } of receipts) {
     const { pathname, searchParams } = new URL(path, upstream);
     if (pathname !== '/echo' || searchParams.get('test') !== test) continue;
-    const [event = '', run = ''] = [searchParams.get('event') ?? '', searchParams.get('run') ?? ''];
+    const [event, run] = [searchParams.get('event') ?? '', searchParams.get('run') ?? ''];
     runs.set(event, (runs.get(event) ?? new Set()).add(run));
   }
   return runs;

@@ -76,7 +76,7 @@ class Follower {
     const { body } = await manage(`GET /runs?chain=${this.name}&limit=100`);
     const runs = body['items'] as { id: string }[];
     const records = await Promise.all(runs.map(({ id }) => manage(`GET /runs/${id}`)));
-    return records.map((record) => record.body['output']).sort();
+    return records.map((record) => record.body['output']).toSorted((a, b) => String(a).localeCompare(String(b)));
   }
 
   async ran(...outputs: readonly unknown[]): Promise<void> {
