@@ -16,6 +16,7 @@ import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
 import { queueConnector } from './queue/index.ts';
 import { r2 } from './r2/index.ts';
+import { rabbitmq } from './rabbitmq/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
 import { sqlite } from './sqlite/index.ts';
@@ -30,6 +31,7 @@ export const connectors: readonly Connector[] = [
   mqtt,
   mysql,
   postgres,
+  rabbitmq,
   redis,
   s3,
   r2,

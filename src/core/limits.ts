@@ -90,6 +90,12 @@ export const LIMITS = {
   mqttInFlightOfOld: 10,
   /** Messages of one `publish-many`, and retained ones that one step reads. */
   mqttMessages: 1_000,
+  /** A call of RabbitMQ with its session. A broker that is out of memory or disk lets a publisher wait for ever. */
+  rabbitmqCallMilliseconds: 60_000,
+  /** After twice this time without a word of the broker a subscription is opened anew. */
+  rabbitmqHeartbeatSeconds: 30,
+  /** Messages of RabbitMQ that one step gets, and that a subscription has under way without an acknowledgement. */
+  rabbitmqMessages: 100,
   /** Rows that a cursor brings at a time; what is on its way when the bound is reached is thrown away. */
   databaseCursorRows: 1_000,
   /** Rows that one step reads; `responseBodyBytes` ends most results before. */

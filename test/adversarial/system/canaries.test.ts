@@ -168,6 +168,16 @@ const credentialsOf = (
     settings: { algorithm: 'HS256' },
     secrets: { key: canary('a key that signs'), previousKeys: [canary('a key that has signed')] },
   },
+  'c-mqtt': {
+    connector: 'mqtt',
+    settings: { url: `${address.replace('http', 'ws')}/mqtt` },
+    secrets: { username: canary('a user of MQTT'), password: canary('a password of MQTT') },
+  },
+  'c-rabbitmq': {
+    connector: 'rabbitmq',
+    settings: { host: '127.0.0.1', port: Number(new URL(address).port || 80), tls: 'disable' },
+    secrets: { user: canary('a user of RabbitMQ'), password: canary('a password of RabbitMQ') },
+  },
   'c-mysql': {
     connector: 'mysql',
     settings: { endpoint: address },
@@ -282,6 +292,8 @@ async function useConnections(): Promise<void> {
     { connection: 'c-gcs', key: 'a' },
   ];
   steps['copy'] = { use: 'objects.copy', with: { from, to }, ...fails };
+  steps['mqtt'] = { use: 'mqtt.ping', connection: 'c-mqtt', with: {}, ...fails };
+  steps['rabbitmq'] = { use: 'rabbitmq.ping', connection: 'c-rabbitmq', with: {}, ...fails };
   steps['mysql'] = { use: 'mysql.query', connection: 'c-mysql', with: { sql: 'select 1' }, ...fails };
   steps['verify'] = { use: 'data.verify', connection: 'c-data', with: { token: 'e30.e30.e30' }, ...fails };
   steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };
