@@ -7,6 +7,9 @@ const TIMEOUT_MILLISECONDS = 60_000;
 
 /** What amqplib does not export; see wrangler.toml. */
 const AMQPLIB = ['amqplib/lib/connection.js', 'amqplib/lib/channel_model.js'];
+const withAmqplib = {
+  alias: AMQPLIB.map((find) => ({ find, replacement: resolve(import.meta.dirname, 'node_modules', find) })),
+};
 
 const leftOut = resolve(import.meta.dirname, 'src/drivers/mysql/left-out.ts');
 
@@ -36,6 +39,7 @@ export default defineConfig({
   test: {
     projects: [
       {
+        resolve: withAmqplib,
         test: {
           name: 'unit',
           include: ['test/{unit,adversarial/unit}/**/*.test.ts'],
@@ -43,6 +47,7 @@ export default defineConfig({
         },
       },
       {
+        resolve: withAmqplib,
         test: {
           name: 'simulation',
           include: ['test/simulation/**/*.test.ts'],
@@ -71,9 +76,7 @@ export default defineConfig({
             },
           }),
         ],
-        resolve: {
-          alias: AMQPLIB.map((find) => ({ find, replacement: resolve(import.meta.dirname, 'node_modules', find) })),
-        },
+        resolve: withAmqplib,
         test: {
           name: 'workerd',
           deps: {
@@ -89,6 +92,7 @@ export default defineConfig({
         },
       },
       {
+        resolve: withAmqplib,
         test: {
           name: 'system',
           include: ['test/{system,adversarial/system}/**/*.test.ts'],

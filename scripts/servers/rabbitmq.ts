@@ -1,12 +1,14 @@
 /** RabbitMQ with two virtual hosts and two users: one may do all in `/`, the other only read there. */
 
 import { spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { access, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensurePackage, findProgram } from './packages.ts';
-import { freePort, guard, printed, stopProcess, type Running } from './process.ts';
+import { guard, printed, stopProcess, type Running } from './process.ts';
 
 export interface RabbitmqServer extends Running {
   readonly host: string;
@@ -32,7 +34,7 @@ export async function start({ certificate }: RabbitmqOptions = {}): Promise<Rabb
   if (script === undefined) throw new Error('rabbitmq-server is not there.');
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-rabbitmq-'));
   const [password, readerPassword] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')];
-  const [port, tlsPort, namesPort, nodePort] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const [port, tlsPort, namesPort, nodePort] = [await lowPort(), await lowPort(), await lowPort(), await lowPort()];
   const definitions = join(folder, 'definitions.json');
   await writeFile(definitions, JSON.stringify(definitionsOf(password, readerPassword)), { mode: 0o600 });
   const settings = [
@@ -99,6 +101,22 @@ export async function start({ certificate }: RabbitmqOptions = {}): Promise<Rabb
     closedVhost: 'closed',
     stop,
   };
+}
+
+/** None of those that the system gives to outgoing connections: it takes seconds until the broker listens on it. */
+async function lowPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(10_240, 32_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Of the system, or of a package that was unpacked beside the checkout. */

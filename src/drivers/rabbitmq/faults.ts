@@ -45,11 +45,11 @@ function openingFault(message: string, host: string, vhost: string, detail: unkn
     return fault('upstream.unauthorized', `${host} did not accept the user and password.`, { detail });
   }
   // The library hides the reason (530) of what answers the opening.
-  if (/^Expected ConnectionOpenOk; got <ConnectionClose/.test(message)) {
+  if (message.startsWith('Expected ConnectionOpenOk; got <ConnectionClose')) {
     const text = `The virtual host ${JSON.stringify(vhost)} of ${host} is not there, or not open to the user.`;
     return fault('connection.invalid', text, { detail });
   }
-  if (/^SASL mechanism/.test(message)) {
+  if (message.startsWith('SASL mechanism')) {
     return fault('connection.invalid', `${host} takes no user and password (PLAIN); allow it there.`, { detail });
   }
   return fault('upstream.unreachable', `${host} could not be reached, or is no RabbitMQ.`, { detail });
