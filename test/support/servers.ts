@@ -239,6 +239,8 @@ function startAll(): Shared {
   const lambda = async (): Promise<TestServers['lambda']> => {
     const { stop: _, ...server } = await keep(lambdaServer.start());
     return server;
+  };
+
   const mqtt = async (): Promise<TestServers['mqtt']> => {
     const options = { ...(await at('mosquitto')), certificate: CERTIFICATE };
     const { stop: _, ...server } = await keep(mosquittoServer.start(options));
@@ -246,65 +248,45 @@ function startAll(): Shared {
     return { ...server, cuttingUrl: `mqtt://127.0.0.1:${proxy.port}` };
   };
 
-  const starting = [
-    postgres(),
-    redis(),
-    s3(),
-    keep(upstreamServer.start()),
-    unruly(),
-    oidc(),
-    azure(),
-    gcs(),
-    mysql(),
-    lambda(),
-    git(),
-    docker(),
-  ] as const;
-  const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onLambda, onGit, onDocker] =
-    mqtt(),
-    keep(onDemandRabbitmq.start({ certificate: CERTIFICATE })),
-  ] as const;
-  const servers = Promise.allSettled(starting).then((results) => {
-    const [onPostgres, onRedis, onS3, upstream, onUnruly, onOidc, onAzure, onGcs, onMysql, onMqtt, onRabbitmq] =
-      results;
-    const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-    if (
-      onPostgres.status === 'rejected' ||
-      onRedis.status === 'rejected' ||
-      onS3.status === 'rejected' ||
-      upstream.status === 'rejected' ||
-      onUnruly.status === 'rejected' ||
-      onOidc.status === 'rejected' ||
-      onAzure.status === 'rejected' ||
-      onGcs.status === 'rejected' ||
-      onMysql.status === 'rejected' ||
-      onLambda.status === 'rejected' ||
-      onGit.status === 'rejected' ||
-      onDocker.status === 'rejected'
-      onMqtt.status === 'rejected' ||
-      onRabbitmq.status === 'rejected'
-    ) {
-      throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
-    }
-    return {
-      postgres: onPostgres.value,
-      redis: onRedis.value,
-      s3: onS3.value,
-      upstream: { url: upstream.value.url },
-      unruly: onUnruly.value,
-      oidc: onOidc.value,
-      mysql: onMysql.value,
-      mqtt: onMqtt.value,
-      rabbitmq: { url: onRabbitmq.value.url },
-      azure: onAzure.value,
-      gcs: onGcs.value,
-      lambda: onLambda.value,
-      git: onGit.value,
-      docker: onDocker.value,
-    };
+  const rabbitmq = async (): Promise<TestServers['rabbitmq']> => {
+    const { url } = await keep(onDemandRabbitmq.start({ certificate: CERTIFICATE }));
+    return { url };
+  };
+
+  const upstream = async (): Promise<TestServers['upstream']> => {
+    const { url } = await keep(upstreamServer.start());
+    return { url };
+  };
+
+  const servers = together({
+    postgres: postgres(),
+    redis: redis(),
+    s3: s3(),
+    upstream: upstream(),
+    unruly: unruly(),
+    oidc: oidc(),
+    azure: azure(),
+    gcs: gcs(),
+    mysql: mysql(),
+    lambda: lambda(),
+    git: git(),
+    docker: docker(),
+    mqtt: mqtt(),
+    rabbitmq: rabbitmq(),
   });
   return { servers, running, folder, users: 0 };
+}
+
+/** Waits for all of them, so that whatever has started is known when one fails. */
+async function together<T extends object>(starting: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  const results = await Promise.allSettled(
+    Object.entries<Promise<unknown>>(starting).map(async ([name, server]) => [name, await server] as const),
+  );
+  const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  if (failed.length > 0) {
+    throw new AggregateError(failed, `Test servers did not start: ${failed.map(String).join('; ')}`);
+  }
+  return Object.fromEntries(results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))) as T;
 }
 
 async function makeFolder(): Promise<string> {

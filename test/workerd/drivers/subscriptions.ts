@@ -3,7 +3,7 @@
 import { connect } from 'cloudflare:sockets';
 import * as v from 'valibot';
 import { vi } from 'vitest';
-import type { Connector, SubscribedEvent } from '../../../src/connectors/kit/types.ts';
+import type { Connector, SubscribedEvent, SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
 import { ok, type Result } from '../../../src/core/errors.ts';
 import { connectOnlyTo } from '../../../src/drivers/http/guarded-connect.ts';
 import type { Credentials } from './fixtures.ts';
@@ -13,9 +13,9 @@ export interface Listening {
   readonly events: readonly SubscribedEvent[];
   /** Resolves once the other side confirmed. */
   readonly ready: Promise<void>;
-  readonly ended: Promise<Result<void>>;
+  readonly ended: Promise<Result<SubscriptionEnd | void>>;
   /** Ends it, and waits until it has. */
-  stop(): Promise<Result<void>>;
+  stop(): Promise<Result<SubscriptionEnd | void>>;
 }
 
 export interface ListenOptions {
