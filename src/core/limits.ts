@@ -107,6 +107,15 @@ export const LIMITS = {
   databaseBatchStatements: 1_000,
   /** A text or blob of SQLite, as D1 and objects take it; a row has the same bound. */
   sqliteValueBytes: 2_000_000,
+  /** After which MongoDB ends a command by itself: what nobody waits for any more does not go on for ever. */
+  mongoCommandMilliseconds: 60_000,
+  /** Documents that `mongodb.find` and `aggregate` give where the author says nothing. */
+  mongoDocumentsUsual: 1_000,
+  /** Statements of one `mongodb.bulkWrite`, and operations of one `transaction`, which the server ends after a minute. */
+  mongoBulkStatements: 50_000,
+  mongoTransactionOperations: 1_000,
+  /** A piece of a file in GridFS: what all drivers use, so that a document of it fits a power of two. */
+  mongoChunkBytes: 255 * 1024,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
   /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */
