@@ -11,6 +11,7 @@ import { http } from './http/index.ts';
 import type { Connector } from './kit/types.ts';
 import { lambda } from './lambda/index.ts';
 import { mqtt } from './mqtt/index.ts';
+import { mongodb } from './mongodb/index.ts';
 import { mysql } from './mysql/index.ts';
 import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
@@ -29,6 +30,7 @@ export const connectors: readonly Connector[] = [
   d1,
   sqlite,
   mqtt,
+  mongodb,
   mysql,
   postgres,
   rabbitmq,

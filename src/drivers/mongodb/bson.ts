@@ -54,10 +54,13 @@ function parsed(bson: Bson, value: unknown): unknown {
   const keys = Object.keys(value);
   const [only = ''] = keys;
   if (keys.length === 1 && (TYPE_KEYS.has(only) || ACTIVE_TYPE_KEYS.has(only))) {
-    const wrapped: unknown = bson.EJSON.deserialize({ value }, { relaxed: false })['value'];
-    if (wrapped instanceof Date && Number.isNaN(wrapped.getTime())) throw new Error('`$date` is no instant.');
-    return wrapped;
+    const typed: unknown = bson.EJSON.deserialize({ value }, { relaxed: false })['value'];
+    const isTyped = typed instanceof Date ? !Number.isNaN(typed.getTime()) : '_bsontype' in Object(typed);
+    if (!isTyped) throw new Error(`The value of \`${only}\` is none of its type.`);
+    return typed;
   }
+  // What the library takes for a value of its own.
+  if (keys.includes('_bsontype')) throw new Error('A field cannot be called `_bsontype`.');
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, parsed(bson, field)]));
 }
 
@@ -76,7 +79,8 @@ export function toJson(bson: Bson, value: unknown): unknown {
   }
   if (Array.isArray(value)) return value.map((item) => toJson(bson, item));
   if (bson.Long.isLong(value)) return { $numberLong: value.toString() };
-  if ('_bsontype' in value && typeof value._bsontype === 'string') {
+  // Its own values have it from their classes; a field of that name is just a field.
+  if ('_bsontype' in value && !Object.hasOwn(value, '_bsontype')) {
     const shown: unknown = bson.EJSON.serialize({ value }, { relaxed: true })['value'];
     return shown;
   }

@@ -1,6 +1,7 @@
 /** The commands on a collection (MongoDB Manual, "Database Commands"), and what of their replies counts. */
 
 import * as v from 'valibot';
+import { FaultError } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { Document } from './bson.ts';
 import type { Session } from './session.ts';
@@ -137,9 +138,13 @@ export async function write(
   const written: Written = { inserted: 0, insertedIds: [], matched: 0, modified: 0, deleted: 0, upserted: [] };
   let done = 0;
   for (const { kind, statements } of groupsOf(session, writes)) {
-    if (kind === 'insert') written.insertedIds.push(...statements.map((document) => Object(document)['_id'] as unknown));
+    if (kind === 'insert')
+      written.insertedIds.push(...statements.map((document) => Object(document)['_id'] as unknown));
     const command = { [kind]: collection, [LISTS[kind]]: statements, ordered, ...TIME };
-    const { n, nModified, upserted } = v.parse(writeSchema, await session.command(command));
+    const reply = await session.command(command).catch((thrown: unknown) => {
+      throw counted(thrown, done);
+    });
+    const { n, nModified, upserted } = v.parse(writeSchema, reply);
     if (kind === 'insert') written.inserted += n;
     else if (kind === 'delete') written.deleted += n;
     else {
@@ -152,7 +157,24 @@ export async function write(
   return written;
 }
 
-function groupsOf(session: Session, writes: readonly Write[]): { readonly kind: Kind; readonly statements: unknown[] }[] {
+/** The same failure, with the statements before those of its command. */
+function counted(thrown: unknown, done: number): unknown {
+  if (done === 0 || !(thrown instanceof FaultError)) return thrown;
+  const { fault } = thrown;
+  const data = v.safeParse(v.looseObject({ index: v.number(), written: v.number() }), fault.data);
+  if (!data.success) return new FaultError({ ...fault, retryable: false });
+  const { index, written } = data.output;
+  return new FaultError({
+    ...fault,
+    retryable: false,
+    data: { ...data.output, index: done + index, written: done + written },
+  });
+}
+
+function groupsOf(
+  session: Session,
+  writes: readonly Write[],
+): { readonly kind: Kind; readonly statements: unknown[] }[] {
   const groups: { kind: Kind; statements: unknown[] }[] = [];
   for (const each of writes) {
     const [kind, statement] = partsOf(session, each);

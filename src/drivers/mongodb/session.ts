@@ -231,7 +231,8 @@ async function greet(wire: Wire, target: MongoTarget): Promise<Result<Opened | E
   return ok({ wire, hasSessions: typeof logicalSessionTimeoutMinutes === 'number' });
 }
 
-const textOf = ({ payload }: v.InferOutput<typeof conversationSchema>): string => Buffer.from(payload.buffer).toString();
+const textOf = ({ payload }: v.InferOutput<typeof conversationSchema>): string =>
+  Buffer.from(payload.buffer).toString();
 
 /** Where no answer to the commit came, or one that leaves it open, a repetition could do everything twice. */
 function uncommitted(thrown: unknown): unknown {

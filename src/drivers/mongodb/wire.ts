@@ -59,10 +59,7 @@ export class Wire {
   }
 
   async #send(command: Document, flags: number): Promise<void> {
-    const body = this.bson.serialize(command, { ignoreUndefined: true });
-    if (body.length > COMMAND_BYTES) {
-      throw new FaultError(fault('step.params', `The command has ${body.length} bytes; MongoDB takes 16 MB.`));
-    }
+    const body = this.#serialized(command);
     const message = new Uint8Array(PREFIX_BYTES + body.length);
     const view = new DataView(message.buffer);
     view.setInt32(0, message.length, true);
@@ -75,6 +72,18 @@ export class Wire {
     } catch (thrown) {
       throw lost(thrown);
     }
+  }
+
+  #serialized(command: Document): Uint8Array {
+    try {
+      const body = this.bson.serialize(command, { ignoreUndefined: true });
+      if (body.length <= COMMAND_BYTES) return body;
+    } catch (thrown) {
+      // A name with a NUL, a document beyond 16 MB.
+      const message = `MongoDB does not take this: ${thrown instanceof Error ? thrown.message.slice(0, 500) : 'not readable'}.`;
+      throw new FaultError(fault('step.params', message));
+    }
+    throw new FaultError(fault('step.params', `MongoDB takes commands of up to ${COMMAND_BYTES} bytes; send less.`));
   }
 
   async #receive(requestId: number): Promise<Document> {
