@@ -26,6 +26,7 @@ import * as s3Server from '../../scripts/servers/s3.ts';
 import * as upstreamServer from '../../scripts/servers/upstream.ts';
 import { startProxy } from './cutting-proxy.ts';
 import * as onDemandRabbitmq from './on-demand-rabbitmq.ts';
+import * as mongodbServers from './mongodb.ts';
 import * as hostileMysql from './hostile-mysql.ts';
 import * as unrulyServer from './unruly.ts';
 
@@ -52,6 +53,8 @@ export interface TestServers {
     /** Ports of servers that attack who connects; see hostile-mysql.ts. */
     readonly hostile: Readonly<Record<hostileMysql.Attack, number>>;
   };
+  /** See mongodb.ts. */
+  readonly mongodb: mongodbServers.MongodbUnderTest;
   readonly redis: { readonly url: string; readonly token: string };
   readonly s3: {
     readonly endpoint: string;
@@ -258,6 +261,8 @@ function startAll(): Shared {
     return { url };
   };
 
+  const mongodb = async (): Promise<TestServers['mongodb']> => (await keep(mongodbServers.start(CERTIFICATE))).server;
+
   const servers = together({
     postgres: postgres(),
     redis: redis(),
@@ -273,6 +278,7 @@ function startAll(): Shared {
     docker: docker(),
     mqtt: mqtt(),
     rabbitmq: rabbitmq(),
+    mongodb: mongodb(),
   });
   return { servers, running, folder, users: 0 };
 }

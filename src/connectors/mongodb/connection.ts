@@ -52,6 +52,7 @@ export const facts: ConnectionFacts<Settings, Secrets> = {
   required: true,
   ...connection,
   probe: () => ({ action: 'command', params: { command: { ping: 1 } } }),
+  origins: () => [],
   sockets: hostsOf,
 };
 

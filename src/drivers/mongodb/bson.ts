@@ -78,10 +78,11 @@ export function toJson(bson: Bson, value: unknown): unknown {
     return { $date: isUsual ? value.toISOString() : { $numberLong: String(time) } };
   }
   if (Array.isArray(value)) return value.map((item) => toJson(bson, item));
-  if (bson.Long.isLong(value)) return { $numberLong: value.toString() };
   // Its own values have it from their classes; a field of that name is just a field.
   if ('_bsontype' in value && !Object.hasOwn(value, '_bsontype')) {
-    const shown: unknown = bson.EJSON.serialize({ value }, { relaxed: true })['value'];
+    // The relaxed form of an integer would lose digits.
+    const relaxed = value._bsontype !== 'Long';
+    const shown: unknown = bson.EJSON.serialize({ value }, { relaxed })['value'];
     return shown;
   }
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, toJson(bson, field)]));

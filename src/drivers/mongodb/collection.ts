@@ -157,18 +157,12 @@ export async function write(
   return written;
 }
 
-/** The same failure, with the statements before those of its command. */
+/** The same failure, after statements that took effect, which its index counts in. */
 function counted(thrown: unknown, done: number): unknown {
   if (done === 0 || !(thrown instanceof FaultError)) return thrown;
-  const { fault } = thrown;
-  const data = v.safeParse(v.looseObject({ index: v.number(), written: v.number() }), fault.data);
-  if (!data.success) return new FaultError({ ...fault, retryable: false });
-  const { index, written } = data.output;
-  return new FaultError({
-    ...fault,
-    retryable: false,
-    data: { ...data.output, index: done + index, written: done + written },
-  });
+  const data = v.safeParse(v.looseObject({ index: v.number() }), thrown.fault.data);
+  const moved = data.success && { data: { ...data.output, index: done + data.output.index } };
+  return new FaultError({ ...thrown.fault, retryable: false, ...moved });
 }
 
 function groupsOf(

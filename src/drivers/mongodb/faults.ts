@@ -62,9 +62,8 @@ export function replyFault(reply: Document): Fault | undefined {
   const [writeError] = writeErrors;
   if (writeError !== undefined) {
     const found = faultOfError(writeError);
-    const data = { ...Object(found.data), written: n, failed: writeErrors.length };
     // What was written before would be written again.
-    return { ...found, data, retryable: found.retryable && n === 0 };
+    return { ...found, retryable: found.retryable && n === 0 };
   }
   if (writeConcernError === undefined) return undefined;
   // It took effect here, and may yet be rolled back.

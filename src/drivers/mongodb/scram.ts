@@ -55,7 +55,7 @@ const attributesOf = (message: string): Readonly<Record<string, string | undefin
 /** What SASLprep (RFC 4013) maps; what it forbids the server has never taken either. */
 const prepared = (password: string): string =>
   password
-    .replaceAll(/[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]/g, '')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
     .replaceAll(/\p{Zs}/gu, ' ')
     .normalize('NFKC');
 

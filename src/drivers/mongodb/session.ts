@@ -80,7 +80,8 @@ export async function inSession<T>(
     return ok(value);
   } catch (thrown) {
     const found = faultFrom(thrown, place);
-    if (found === outOfTime && open?.hasSessions === true) await kill(target, wire.connect, bson, id);
+    const isLeftOver = found === outOfTime || found.code === 'upstream.unavailable' || found.code === 'step.ambiguous';
+    if (isLeftOver && open?.hasSessions === true) await kill(target, wire.connect, bson, id);
     return { ok: false, fault: found };
   } finally {
     aborted.forget();
@@ -104,7 +105,10 @@ function rejectionOf(
   return { promise, forget: () => signal?.removeEventListener('abort', abort) };
 }
 
-/** Without it the server would go on for a caller that has left; where it fails, the limit of a minute ends it. */
+/**
+ * Without it the server would go on for a caller that has left, and an open transaction would hold its documents;
+ * where it fails, the limit of a minute ends them.
+ */
 async function kill(target: MongoTarget, connect: GuardedConnect, bson: Bson, id: unknown): Promise<void> {
   const late = AbortSignal.timeout(LIMITS.databaseCancelMilliseconds);
   const aborted = rejectionOf(late, fault('step.timeout', 'The server was not told in time.'));
@@ -206,9 +210,11 @@ async function greet(wire: Wire, target: MongoTarget): Promise<Result<Opened | E
     speculativeAuthenticate: { ...start, db: target.authSource },
     $db: 'admin',
   });
+  const refused = replyFault(reply);
+  if (refused !== undefined) return { ok: false, fault: refused };
   const hello = v.safeParse(helloSchema, reply);
   if (!hello.success || hello.output.maxWireVersion < LEAST_WIRE_VERSION) {
-    return fail('upstream.invalid', 'The server is no MongoDB from 4.4 on.', { detail: replyFault(reply) });
+    return fail('upstream.invalid', 'The server is no MongoDB from 4.4 on.');
   }
   const { isWritablePrimary, primary, logicalSessionTimeoutMinutes, speculativeAuthenticate } = hello.output;
   if (!isWritablePrimary) return ok({ primary });
