@@ -10,6 +10,7 @@ import { defineAction, type Action, type Connector } from '../kit/types.ts';
 import { authoredIssue } from './authored.ts';
 import { checkCommand } from './command.ts';
 import { connection, facts, using, type Context } from './connection.ts';
+import { files } from './files.ts';
 import { authoredFault, document, prepared, type Operation } from './operation.ts';
 import { reads } from './reads.ts';
 import { writes } from './writes.ts';
@@ -148,6 +149,7 @@ export const mongodb: Connector = {
   actions: {
     ...Object.fromEntries(Object.entries(operations).map(([name, operation]) => [name, actionOf(operation)])),
     transaction,
+    ...files,
     command,
   },
 };

@@ -11,12 +11,7 @@ import { collation, collection, defineOperation, document, filter, hint } from '
 
 const optionalFilter = v.optional(filter, {});
 const projection = v.optional(v.pipe(document, v.description('Fields with 1 or 0, or expressions.')));
-const sort = v.optional(
-  v.pipe(
-    document,
-    v.description('Fields with 1 or -1; expressions may sort JSON objects’ fields anew, so write it out.'),
-  ),
-);
+const sort = v.optional(v.pipe(document, v.description('Fields with 1 or -1, the first one first.')));
 const limit = v.optional(
   v.pipe(
     v.number(),

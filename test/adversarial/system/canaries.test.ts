@@ -177,6 +177,10 @@ const credentialsOf = (
     connector: 'rabbitmq',
     settings: { host: '127.0.0.1', port: Number(new URL(address).port || 80), tls: 'disable' },
     secrets: { user: canary('a user of RabbitMQ'), password: canary('a password of RabbitMQ') },
+  'c-mongodb': {
+    connector: 'mongodb',
+    settings: { hosts: [new URL(address).host], database: 'shop', tls: 'disable' },
+    secrets: { user: canary('a user of MongoDB'), password: canary('a password of MongoDB') },
   },
   'c-mysql': {
     connector: 'mysql',
@@ -294,6 +298,8 @@ async function useConnections(): Promise<void> {
   steps['copy'] = { use: 'objects.copy', with: { from, to }, ...fails };
   steps['mqtt'] = { use: 'mqtt.ping', connection: 'c-mqtt', with: {}, ...fails };
   steps['rabbitmq'] = { use: 'rabbitmq.ping', connection: 'c-rabbitmq', with: {}, ...fails };
+  const ping = { command: { ping: 1 } };
+  steps['mongodb'] = { use: 'mongodb.command', connection: 'c-mongodb', with: ping, ...fails };
   steps['mysql'] = { use: 'mysql.query', connection: 'c-mysql', with: { sql: 'select 1' }, ...fails };
   steps['verify'] = { use: 'data.verify', connection: 'c-data', with: { token: 'e30.e30.e30' }, ...fails };
   steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };

@@ -112,6 +112,11 @@ const QUIET = new Set(['data', 'flow', 'd1', 'sqlite', 'queue', 'r2', 'objects',
 
 /** They send through sockets alone, whose guard is tried below. */
 const BY_SOCKET = new Set(['rabbitmq']);
+/**
+ * They fetch nothing themselves; messages of `webhooks` leave from the gateway's own objects, copies by the stores,
+ * and `mongodb` opens sockets only.
+ */
+const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'webhooks', 'mongodb']);
 
 /** `refused`, by whatever looks at the address first. */
 async function attempt(connector: Connector, way: Way, url: string): Promise<string> {

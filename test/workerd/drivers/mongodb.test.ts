@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { connect } from 'cloudflare:sockets';
 import { mongodb } from '../../../src/connectors/mongodb/index.ts';
@@ -351,6 +352,58 @@ describe('a transaction', () => {
     // It would hold these documents otherwise.
     await run('transaction', { operations: move(2, 1) });
     expect(await find()).toMatchObject({ documents: [{ n: 6 }, { n: 4 }] });
+  });
+});
+
+describe('files', () => {
+  beforeEach(async () => {
+    for (const collection of ['fs.files', 'fs.chunks']) await run('deleteMany', { collection, filter: {}, all: true });
+  });
+
+  it('are put, listed, got and deleted, in as many pieces as they need', async () => {
+    const bytes = Buffer.alloc(2 * LIMITS.mongoChunkBytes + 7, 'tidegate');
+    const base64 = bytes.toString('base64');
+    const put = (await run('putFile', { filename: 'a.bin', base64, metadata: { kind: 'x' } })) as { id: object };
+    expect(await run('count', { collection: 'fs.chunks' })).toEqual({ count: 3 });
+    const facts = { id: put.id, filename: 'a.bin', sizeBytes: bytes.length, metadata: { kind: 'x' } };
+    expect(await run('listFiles', { filter: { 'metadata.kind': 'x' } })).toMatchObject({ files: [facts], more: false });
+    expect(await run('getFile', { filename: 'a.bin', as: 'base64' })).toMatchObject({ found: true, body: base64 });
+    expect(await run('deleteFile', { id: put.id })).toEqual({ deleted: true });
+    expect(await run('deleteFile', { id: put.id })).toEqual({ deleted: false });
+    expect(await run('getFile', { id: put.id })).toEqual({ found: false });
+    expect(await run('count', { collection: 'fs.chunks' })).toEqual({ count: 0 });
+  });
+
+  it('of one name are told apart by when they came, and the newest counts', async () => {
+    await run('putFile', { filename: 'a', text: '' });
+    await run('putFile', { filename: 'a', json: { total: 42 } });
+    expect(await run('getFile', { filename: 'a', as: 'json' })).toMatchObject({ body: { total: 42 } });
+    const { files } = (await run('listFiles', {})) as { files: { id: object; sizeBytes: number }[] };
+    const [, oldest] = files;
+    expect(await run('getFile', { id: oldest?.id })).toMatchObject({ body: '', sizeBytes: 0 });
+  });
+
+  it('whose pieces are not all there are not given out', async () => {
+    const base64 = Buffer.alloc(LIMITS.mongoChunkBytes + 1).toString('base64');
+    await run('putFile', { filename: 'a', base64 });
+    await run('deleteOne', { collection: 'fs.chunks', filter: { n: 0 } });
+    await faultOf(call('getFile', { filename: 'a' }), 'upstream.invalid');
+    await run('updateOne', {
+      collection: 'fs.files',
+      filter: { filename: 'a' },
+      update: { $set: { length: 2 ** 24 } },
+    });
+    await faultOf(call('getFile', { filename: 'a' }), 'upstream.too-large');
+  });
+
+  it('are named by values only', async () => {
+    await run('putFile', { filename: 'a', text: 'x' });
+    const written = { id: '{{ input.id }}', filter: '{{ input.filter }}' };
+    await faultOf(call('getFile', { id: { $ne: null } }, { written }), 'step.params');
+    await faultOf(call('deleteFile', { id: { $ne: null } }, { written }), 'step.params');
+    await faultOf(call('listFiles', { filter: { length: { $gt: 0 } } }, { written }), 'step.params');
+    await faultOf(call('getFile', {}), 'step.params');
+    await faultOf(call('putFile', { filename: 'a' }), 'step.params');
   });
 });
 
