@@ -44,7 +44,7 @@ it('writes and reads documents, batch by batch', async () => {
     _id: 1,
     n: 2,
   });
-  expect((await notes.distinct('n')).toSorted()).toEqual([1, 2]);
+  expect(new Set(await notes.distinct('n'))).toEqual(new Set([1, 2]));
   expect((await notes.deleteMany({ _id: { $gte: 10 } })).deletedCount).toBe(291);
   expect(await notes.countDocuments()).toBe(10);
 });
