@@ -21,6 +21,7 @@ import { rabbitmq } from './rabbitmq/index.ts';
 import { redis } from './redis/index.ts';
 import { s3 } from './s3/index.ts';
 import { sqlite } from './sqlite/index.ts';
+import { smtp } from './smtp/index.ts';
 import { webhooks } from './webhooks/index.ts';
 
 export const connectors: readonly Connector[] = [
@@ -44,5 +45,6 @@ export const connectors: readonly Connector[] = [
   git,
   docker,
   queueConnector,
+  smtp,
   webhooks,
 ];

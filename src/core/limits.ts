@@ -142,6 +142,18 @@ export const LIMITS = {
   dockerCleanUpMilliseconds: 10_000,
   /** Files of the context of a build. */
   dockerBuildFiles: 1_000,
+  /** Mail: RFC 5321 has servers take 100 recipients of one message; providers often take no more. */
+  mailRecipients: 100,
+  /** A message with its attachments in base64; Gmail takes 25 MB, and memory holds it about three times. */
+  mailMessageBytes: 20 * 1024 * 1024,
+  mailAttachments: 50,
+  mailHeaders: 50,
+  /** One reply of a mail server, of which each line takes 512 bytes (RFC 5321, section 4.5.3.1.5). */
+  mailReplyBytes: 64 * 1024,
+  mailConnectMilliseconds: 10_000,
+  mailReplyMilliseconds: 30_000,
+  /** A server may look for viruses before it takes a message; RFC 5321 grants it ten minutes, a step never has them. */
+  mailAcceptMilliseconds: 120_000,
   /** From here on an output of a durable run goes to R2: a row is written anew with each turn. */
   blobFromBytes: 100 * 1024,
   /** Output of one step in a durable run, as JSON: an isolate has 128 MB for everything. */

@@ -3,7 +3,7 @@
  * last. Tests read where they are by `inject('servers')`.
  */
 
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
@@ -23,11 +23,13 @@ import * as postgresServer from '../../scripts/servers/postgres.ts';
 import { listen, type Running } from '../../scripts/servers/process.ts';
 import * as redisServer from '../../scripts/servers/redis.ts';
 import * as s3Server from '../../scripts/servers/s3.ts';
+import * as smtpServer from '../../scripts/servers/smtp.ts';
 import * as upstreamServer from '../../scripts/servers/upstream.ts';
 import { startProxy } from './cutting-proxy.ts';
 import * as onDemandRabbitmq from './on-demand-rabbitmq.ts';
 import * as mongodbServers from './mongodb.ts';
 import * as hostileMysql from './hostile-mysql.ts';
+import * as hostileSmtp from './hostile-smtp.ts';
 import * as unrulyServer from './unruly.ts';
 
 /** Plain JSON: it travels into workerd. */
@@ -87,6 +89,12 @@ export interface TestServers {
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
   readonly upstream: { readonly url: string };
+  /** See scripts/servers/smtp.ts and hostile-smtp.ts. */
+  readonly smtp: Pick<smtpServer.SmtpServers, 'ports' | 'inbox'> & {
+    readonly login: { readonly username: string; readonly password: string; readonly token: string };
+    readonly sizeBytes: number;
+    readonly hostile: Readonly<Record<hostileSmtp.Attack, number>>;
+  };
   /** See unruly.ts. */
   readonly unruly: readonly string[];
 }
@@ -263,6 +271,15 @@ function startAll(): Shared {
 
   const mongodb = async (): Promise<TestServers['mongodb']> => (await keep(mongodbServers.start(CERTIFICATE))).server;
 
+  const smtp = async (): Promise<TestServers['smtp']> => {
+    const [cert, key] = await Promise.all([readFile(CERTIFICATE.path, 'utf8'), readFile(CERTIFICATE.keyPath, 'utf8')]);
+    const [{ ports, inbox }, hostile] = await Promise.all([
+      keep(smtpServer.start({ cert, key })),
+      keep(hostileSmtp.start()),
+    ]);
+    return { ports, inbox, login: smtpServer.LOGIN, sizeBytes: smtpServer.SIZE_BYTES, hostile: hostile.ports };
+  };
+
   const servers = together({
     postgres: postgres(),
     redis: redis(),
@@ -279,6 +296,7 @@ function startAll(): Shared {
     mqtt: mqtt(),
     rabbitmq: rabbitmq(),
     mongodb: mongodb(),
+    smtp: smtp(),
   });
   return { servers, running, folder, users: 0 };
 }

@@ -133,6 +133,12 @@ function reasonAgainst(
   return `The port ${port} of ${host} is not open. The owner may list ${host}:${port} in TIDEGATE_EGRESS_ALLOW.`;
 }
 
+/** Whether the host, which need not be canonical, lies in the public network; false also for what is no host. */
+export function isPublicHost(host: string): boolean {
+  const url = URL.parse(`http://${host.includes(':') ? `[${host}]` : host}/`);
+  return url !== null && kindOf(withoutDot(url.hostname)) === undefined;
+}
+
 const refuse = (message: string): Result<never> => fail('egress.refused', message);
 
 /** `example.com.` is the same host as `example.com`; the parser keeps the dot. */

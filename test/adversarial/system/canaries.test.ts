@@ -181,6 +181,42 @@ const credentialsOf = (
     connector: 'mongodb',
     settings: { hosts: [new URL(address).host], database: 'shop', tls: 'disable' },
     secrets: { user: canary('a user of MongoDB'), password: canary('a password of MongoDB') },
+  'c-mail': {
+    connector: 'smtp',
+    settings: {
+      host: new URL(address).hostname,
+      port: Number(new URL(address).port),
+      tls: 'disable',
+      username: 'mailer',
+      dkim: { domain: 'example.com', selector: 's1' },
+    },
+    secrets: {
+      password: canary('a password of mail'),
+      dkimPrivateKey: `-----BEGIN PRIVATE KEY-----\n${canary('a key of mail')}\n-----END PRIVATE KEY-----`,
+    },
+  },
+  'c-mail-oauth': {
+    connector: 'smtp',
+    settings: {
+      host: new URL(address).hostname,
+      port: Number(new URL(address).port),
+      username: 'mailer',
+      oauth: {
+        grant: 'token_exchange',
+        clientId: 'client',
+        endpoints: { token: `${address}/401` },
+        authentication: 'client_secret_post',
+        key: { algorithm: 'RS256' },
+      },
+    },
+    secrets: {
+      oauth: {
+        clientSecret: canary('a client secret of mail'),
+        privateKey: `-----BEGIN PRIVATE KEY-----\n${canary('a key of a client of mail')}\n-----END PRIVATE KEY-----`,
+        subjectToken: canary('a token of a subject of mail'),
+        actorToken: canary('a token of an actor of mail'),
+      },
+    },
   },
   'c-mysql': {
     connector: 'mysql',
@@ -301,6 +337,14 @@ async function useConnections(): Promise<void> {
   const ping = { command: { ping: 1 } };
   steps['mongodb'] = { use: 'mongodb.command', connection: 'c-mongodb', with: ping, ...fails };
   steps['mysql'] = { use: 'mysql.query', connection: 'c-mysql', with: { sql: 'select 1' }, ...fails };
+  for (const [id, connection] of [
+    ['mail', 'c-mail'],
+    ['oauthmail', 'c-mail-oauth'],
+  ] as const) {
+    const mail = { from: 'a@example.com', to: 'b@example.com', subject: 's', text: 't' };
+    steps[id] = { use: 'smtp.send', connection, with: mail, ...fails };
+    steps[`${id}probe`] = { use: 'smtp.verify', connection, with: {}, ...fails };
+  }
   steps['verify'] = { use: 'data.verify', connection: 'c-data', with: { token: 'e30.e30.e30' }, ...fails };
   steps['pg'] = { use: 'postgres.query', connection: 'c-pg', with: { sql: 'select 1' }, ...fails };
   steps['elsewhere'] = { use: 'http.get', connection: 'c-http', with: { url: 'https://evil.example/' }, ...fails };

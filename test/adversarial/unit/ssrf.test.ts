@@ -93,6 +93,11 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       action: 'ping',
       // Without query and fragment, which its schema refuses; a socket is refused below.
       settings: (url) => ({ url: url.replace(/^http/i, 'ws').replace(/[?#].*$/s, '') }),
+  smtp: [
+    {
+      action: 'verify',
+      // A host is all that it takes; the guard of sockets has its own rows.
+      settings: (url) => ({ host: url.replace(/^[a-z]+:\/*([^/?#]*).*$/is, '$1') }),
       secrets: {},
       params: () => ({}),
     },
