@@ -122,6 +122,8 @@ const BY_SOCKET = new Set(['rabbitmq']);
  * and `mongodb` opens sockets only.
  */
 const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'webhooks', 'mongodb']);
+/** They send nothing themselves, or through guarded sockets only (`smtp`); messages of `webhooks` leave from the gateway's own objects, copies by the stores. */
+const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'smtp', 'webhooks']);
 
 /** `refused`, by whatever looks at the address first. */
 async function attempt(connector: Connector, way: Way, url: string): Promise<string> {

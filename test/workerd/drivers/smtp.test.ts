@@ -101,10 +101,10 @@ describe('a mail', () => {
     await output(callOpen('send', params, { openStore }));
     const { raw } = await only(to);
     expect(raw).toContain('Content-Type: application/pdf; name="invoice.pdf"\r\n');
-    const bodies = raw.split(/\r\n\r\n/).map((part) => (part.split('\r\n--')[0] ?? '').replaceAll('\r\n', ''));
+    const bodies = raw.split(/\r\n\r\n/).map((part: string) => (part.split('\r\n--')[0] ?? '').replaceAll('\r\n', ''));
     expect(bodies).toContain(Buffer.from('größer').toString('base64'));
     expect(bodies).toContain(btoa('\0\r\n.\r\n'));
-    expect(bodies.filter((body) => body === Buffer.from(bytes).toString('base64'))).toHaveLength(2);
+    expect(bodies.filter((body: string) => body === Buffer.from(bytes).toString('base64'))).toHaveLength(2);
   });
 
   it('is signed where the connection has a key', async () => {
