@@ -81,3 +81,15 @@ export async function pruneAccesses(db: D1Database, before: number): Promise<voi
     .limit(LIMITS.accessRowsPerTurn);
   await database.delete(vaultAccesses).where(inArray(vaultAccesses.id, old));
 }
+
+/** The same for uses of connections; a chain that uses one again is counted anew. */
+export async function pruneUses(db: D1Database, before: number): Promise<void> {
+  const database = connect(db);
+  const rowid = sql`rowid`;
+  const old = database
+    .select({ rowid })
+    .from(connectionUses)
+    .where(lt(connectionUses.usedAt, before))
+    .limit(LIMITS.accessRowsPerTurn);
+  await database.delete(connectionUses).where(inArray(rowid, old));
+}

@@ -1,6 +1,6 @@
 /** How connections are, and which of them must be looked at. */
 
-import { and, asc, eq, isNotNull, isNull, lte, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNotNull, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { connect } from './database.ts';
 import type { ConnectionRow } from './connections.ts';
 import { connectionHealth, connections, connectorSwitches, expiryWarnings } from './schema.ts';
@@ -83,4 +83,20 @@ export async function saveWarning(db: D1Database, warning: typeof expiryWarnings
     .insert(expiryWarnings)
     .values(warning)
     .onConflictDoUpdate({ target: [expiryWarnings.tenant, expiryWarnings.name], set: warning });
+}
+
+/** Deletes a bounded number of warnings of an instant before that, and of connections that are gone. */
+export async function pruneWarnings(db: D1Database, before: number): Promise<void> {
+  const database = connect(db);
+  const rowid = sql`${expiryWarnings}.rowid`;
+  const old = database
+    .select({ rowid })
+    .from(expiryWarnings)
+    .leftJoin(
+      connections,
+      and(eq(connections.tenant, expiryWarnings.tenant), eq(connections.name, expiryWarnings.name)),
+    )
+    .where(or(isNull(connections.name), lt(expiryWarnings.expiresAt, before)))
+    .limit(LIMITS.accessRowsPerTurn);
+  await database.delete(expiryWarnings).where(inArray(sql`rowid`, old));
 }
