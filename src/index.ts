@@ -44,7 +44,9 @@ import type { ScheduleEntry } from './runtime/scheduler.ts';
 import { consumeOwnerQueue } from './runtime/owner-queues.ts';
 import { subscriptionsOf, watchSubscriptions } from './runtime/subscriptions/index.ts';
 import { consumeDeadSteps, consumeSteps, type StepsWorker } from './runtime/steps-consumer.ts';
-import { pruneAccesses } from './store/accesses.ts';
+import { readQuota } from './runtime/connection-quota.ts';
+import { pruneWarnings } from './store/connection-health.ts';
+import { pruneAccesses, pruneUses } from './store/accesses.ts';
 import { listRuns, pruneRuns } from './store/runs.ts';
 import { foldTraffic, readTraffic } from './store/traffic.ts';
 import { consumeTraffic, flushTraffic } from './telemetry/traffic.ts';
@@ -102,6 +104,8 @@ export default {
       probeDue(env),
       warnOfExpiry(env),
       pruneAccesses(env.DB, Date.now() - LIMITS.accessLogMilliseconds),
+      pruneUses(env.DB, Date.now() - LIMITS.connectionUsesMilliseconds),
+      pruneWarnings(env.DB, Date.now() - LIMITS.accessLogMilliseconds),
     ]);
   },
 
@@ -150,6 +154,7 @@ function portsOf(env: Env, ctx: Pick<ExecutionContext, 'waitUntil'>): ControlPor
       rotationStatus: () => rotationStatus(env),
       startRotation: (actor) => startRotation(env, actor),
       probe: (connection, actor) => probeConnection(env, connection, { kind: 'management', actor }),
+      quotaUsage: (connection) => readQuota(env, connection),
       flushAccesses: () => flushAccesses(env),
     },
     inbox: {

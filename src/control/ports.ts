@@ -8,6 +8,7 @@ import type { RunRecord } from '../core/engine/record.ts';
 import type { TriggerEvent } from '../core/engine/state.ts';
 import type { Connector } from '../connectors/kit/types.ts';
 import type { CanaryStatus } from '../runtime/canary.ts';
+import type { QuotaUsage } from '../runtime/connection-quota.ts';
 import type { ShownEvent } from '../runtime/inbox-object.ts';
 import type { Recovered, RecoverRequest, ReplayRequest } from '../runtime/inbox-replay.ts';
 import type { EventFilter, EventPage } from '../runtime/inbox-store.ts';
@@ -42,6 +43,8 @@ export interface CustodyPort {
   startRotation(actor: string): Promise<Result<RotationStatus>>;
   /** Faults `connection.disabled`, `connection.invalid`. */
   probe(connection: ConnectionRow, actor: string): Promise<Result<HealthRow>>;
+  /** What was used of each part of its quota. Fault `limit.unavailable`. */
+  quotaUsage(connection: ConnectionRow): Promise<Result<readonly QuotaUsage[]>>;
   /** Writes what this isolate has not written of the access log yet. */
   flushAccesses(): Promise<void>;
 }

@@ -582,6 +582,10 @@ export const LIMITS = {
   /** How long the access log is kept, and rows that one turn of pruning deletes. */
   accessLogMilliseconds: 90 * 24 * 3_600_000,
   accessRowsPerTurn: 1_000,
+  /** How long it is remembered which chains used a connection: also those that run once a year. */
+  connectionUsesMilliseconds: 400 * 24 * 3_600_000,
+  /** A quota of a connection; providers that allow more need none. */
+  quotaUses: 100_000_000,
   accessesPerPage: 100,
   /** A probe is a cheap call; what takes longer is not well. */
   probeTimeoutMilliseconds: 10_000,

@@ -2,6 +2,7 @@
 
 import { noteUse } from './access-log.ts';
 import { NO_CONNECTION, type ActionHost, type StoreConnection } from './action-context.ts';
+import { takeQuota } from './connection-quota.ts';
 import { actionsByName, connectorsByName } from './catalogue.ts';
 import { openSecrets } from './connection-secrets.ts';
 import type { Attempt } from './execute.ts';
@@ -65,7 +66,20 @@ function openFor(
   const isOff = configuration.switches.has(connector);
   if (ref !== undefined && !isOff) noteUse(env, ref, run.plan.name, run.start.id);
   const reader = () => ({ kind: 'step', chain: run.plan.name, run: run.start.id, step: step.path }) as const;
-  return openConnection(env, configuration, ref, connector, reader);
+  const connection = openConnection(env, configuration, ref, connector, reader);
+  const row = ref && configuration.connections.get(connectionPath(ref));
+  return row?.quota ? withinQuota(env, row, connection) : connection;
+}
+
+async function withinQuota(
+  env: Env,
+  row: ConnectionRow,
+  opening: Result<OpenConnection> | Promise<Result<OpenConnection>>,
+): Promise<Result<OpenConnection>> {
+  const connection = await opening;
+  if (!connection.ok) return connection;
+  const taken = await takeQuota(env, row);
+  return taken.ok ? connection : taken;
 }
 
 /** Faults `connection.*`, `vault.*`; `connection.disabled` also where the whole connector is switched off. */

@@ -206,6 +206,13 @@ export const sources = sqliteTable('sources', {
   inbox: text({ mode: 'json' }).$type<{ dedupeMilliseconds?: number; retentionMilliseconds?: number }>(),
 });
 
+/** Uses of a connection. */
+export interface ConnectionQuota {
+  readonly perMinute?: number | undefined;
+  /** From midnight to midnight, UTC. */
+  readonly perDay?: number | undefined;
+}
+
 export const connections = sqliteTable(
   'connections',
   {
@@ -224,6 +231,8 @@ export const connections = sqliteTable(
     disabled: text({ mode: 'json' }).$type<SwitchedOff>(),
     /** How often it is probed; null: only when somebody asks. */
     probeMinutes: integer('probe_minutes'),
+    /** How often it may be used; null: as often as anybody likes. */
+    quota: text({ mode: 'json' }).$type<ConnectionQuota>(),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 );

@@ -133,6 +133,7 @@ class Scenario {
       expiresAt: null,
       disabled: null,
       probeMinutes: null,
+      quota: null,
     };
     return {
       revision: 1,

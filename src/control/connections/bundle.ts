@@ -7,7 +7,7 @@
 
 import * as v from 'valibot';
 import { checkConnection, probeIssue } from './check.ts';
-import { tenantName } from './show.ts';
+import { quota, tenantName } from './show.ts';
 import { API, endpoint, PARAMS, type Endpoint } from '../endpoint.ts';
 import { refuse } from '../issues.ts';
 import type { ControlPorts } from '../ports.ts';
@@ -32,6 +32,7 @@ const carried = v.strictObject({
     v.nullable(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(LIMITS.probeLongestMinutes))),
     null,
   ),
+  quota: v.optional(v.nullable(quota), null),
 });
 type Carried = v.InferOutput<typeof carried>;
 
@@ -56,6 +57,7 @@ const carry = (row: ConnectionRow): Carried => ({
   secrets: [...row.secretNames],
   expiresAt: isoOrNull(row.expiresAt),
   probeMinutes: row.probeMinutes,
+  quota: row.quota,
 });
 
 /** By content: members in another order are the same. */
@@ -93,7 +95,7 @@ async function bring(ports: ControlPorts, given: Carried, replace: boolean, acto
   // What needs no secret is whole.
   const sealed = secretNames.length === 0 ? await ports.vault.value.seal(context, {}) : '';
   const expiresAt = given.expiresAt === null ? null : Date.parse(given.expiresAt);
-  const row = { tenant, name, connector, settings, secretNames, sealed, expiresAt, probeMinutes };
+  const row = { tenant, name, connector, settings, secretNames, sealed, expiresAt, probeMinutes, quota: given.quota };
   await saveConnection(ports.db, row, actor, ports.now());
   return ok({ ...told, outcome: before === undefined ? 'created' : 'replaced', missing: [...secretNames] });
 }

@@ -2,10 +2,10 @@
 
 import * as v from 'valibot';
 import { checkConnection, probeIssue } from './check.ts';
-import { notFound, ofTenant, show, shown } from './show.ts';
+import { notFound, ofTenant, quota, show, shown } from './show.ts';
 import { API, endpoint } from '../endpoint.ts';
 import { jsonBody } from '../request.ts';
-import { fields, instant, listOf } from '../schemas.ts';
+import { fields, instant, iso, listOf } from '../schemas.ts';
 import { refuse } from '../issues.ts';
 import { OWNER } from '../../core/chain/connection.ts';
 import { ok } from '../../core/errors.ts';
@@ -42,6 +42,17 @@ const body = v.strictObject({
     ),
     null,
   ),
+  quota: v.optional(
+    v.nullable(v.pipe(quota, v.description('How often steps may use it; a step over it may be tried again later.'))),
+    null,
+  ),
+});
+
+const usage = v.strictObject({
+  per: v.picklist(['minute', 'day']),
+  limit: v.number(),
+  used: v.number(),
+  freeAt: v.pipe(instant, v.description('When more of it is free.')),
 });
 
 export const connections = [
@@ -70,7 +81,17 @@ export const connections = [
       const sealed = await ports.vault.value.seal(connectionContext(tenant, connector, name), plain);
       const expiresAt = given.expiresAt === null ? null : Date.parse(given.expiresAt);
       const secretNames = Object.keys(plain);
-      const connection = { tenant, name, connector, settings, secretNames, sealed, expiresAt, probeMinutes };
+      const connection = {
+        tenant,
+        name,
+        connector,
+        settings,
+        secretNames,
+        sealed,
+        expiresAt,
+        probeMinutes,
+        quota: given.quota,
+      };
       const { row, created } = await saveConnection(ports.db, connection, actor, ports.now());
       await ports.configurationChanged();
       return ok({ status: created ? 201 : 200, body: show(row) });
@@ -109,6 +130,31 @@ export const connections = [
         loadHealth(ports.db, { tenant, name }),
       ]);
       return row === undefined ? notFound(name, tenant) : ok({ status: 200, body: show(row, health) });
+    },
+  }),
+
+  endpoint({
+    id: 'getConnectionUsage',
+    tag: TAG,
+    summary: 'Read how much of its quota a connection has used',
+    role: 'viewer',
+    method: 'GET',
+    path: `${PATH}/usage`,
+    query: ofTenant,
+    replies: {
+      200: { description: 'Without a quota nothing is counted, and the list is empty.', schema: listOf(usage) },
+    },
+    faults: ['connection.not-found', 'limit.unavailable'],
+    async handle({ ports, params: { name }, query: { tenant = OWNER } }) {
+      const row = await loadConnection(ports.db, tenant, name);
+      if (row === undefined) return notFound(name, tenant);
+      const used = await ports.custody.quotaUsage(row);
+      if (!used.ok) return used;
+      const items = used.value.map(({ resetMilliseconds, ...each }) => ({
+        ...each,
+        freeAt: iso(ports.now() + resetMilliseconds),
+      }));
+      return ok({ status: 200, body: { items } });
     },
   }),
 

@@ -37,6 +37,17 @@ export const showHealth = ({ at, since, milliseconds, fault }: HealthRow) => ({
   error: fault,
 });
 
+const uses = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(LIMITS.quotaUses));
+
+/** What the provider allows. */
+export const quota = v.pipe(
+  v.strictObject({
+    perMinute: v.optional(uses),
+    perDay: v.optional(v.pipe(uses, v.description('From midnight to midnight, UTC.'))),
+  }),
+  v.check(({ perMinute, perDay }) => perMinute !== undefined || perDay !== undefined, 'Give `perMinute` or `perDay`.'),
+);
+
 export const shown = v.strictObject({
   name: v.string(),
   tenant: v.nullable(v.string()),
@@ -49,6 +60,7 @@ export const shown = v.strictObject({
   expiresAt: v.nullable(instant),
   disabled: v.nullable(disabledShown),
   probeMinutes: v.nullable(v.number()),
+  quota: v.nullable(quota),
   health: v.pipe(v.nullable(healthShown), v.description('Of the last probe.')),
 });
 
@@ -64,6 +76,7 @@ export const show = (row: ConnectionRow, health?: HealthRow) => ({
   expiresAt: isoOrNull(row.expiresAt),
   disabled: row.disabled && showDisabled(row.disabled),
   probeMinutes: row.probeMinutes,
+  quota: row.quota,
   health: health === undefined ? null : showHealth(health),
 });
 

@@ -4,7 +4,7 @@
  */
 
 import { accountOf, costOf, plainAccountOf } from './account.ts';
-import { callLimiter } from './calls.ts';
+import { callLimiter } from '../../runtime/limiter-calls.ts';
 import { leaseOf, renew, reportLater } from './leases.ts';
 import { permitsOf } from './permits.ts';
 import { refusalOf, stateHeaders, unavailable, type Headers, type Refusal } from './refusals.ts';

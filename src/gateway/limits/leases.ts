@@ -1,6 +1,6 @@
 /** The leases of this isolate, and the loop that reports what was spent. */
 
-import { callLimiter } from './calls.ts';
+import { callLimiter } from '../../runtime/limiter-calls.ts';
 import type { Exchange } from '../exchange.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { Lease } from '../../core/policy/lease.ts';

@@ -3,7 +3,7 @@
  * stream of hours holds it, and a crashed isolate does not.
  */
 
-import { callLimiter } from './calls.ts';
+import { callLimiter } from '../../runtime/limiter-calls.ts';
 import type { Exchange } from '../exchange.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { storeOf, type Answer, type Ask, type PermitRule } from '../../core/policy/limiter.ts';

@@ -159,6 +159,7 @@ export function testControl(overrides: Partial<ControlPorts> = {}, bindings: Tru
       rotationStatus: () => Promise.resolve(fail('vault.closed', 'There is no rotation here.')),
       startRotation: () => Promise.resolve(fail('vault.closed', 'There is no rotation here.')),
       probe: () => Promise.resolve(fail('connection.invalid', 'There is no probe here.')),
+      quotaUsage: () => Promise.resolve(ok([])),
       flushAccesses: () => Promise.resolve(),
     },
     inbox: {

@@ -8,7 +8,7 @@ import type { Ask, Answer, QuotaRule } from '../../../../src/core/policy/limiter
 import type { KeyLimits } from '../../../../src/core/route/limits.ts';
 import type { Env } from '../../../../src/env.ts';
 import { admit, type Admission } from '../../../../src/gateway/limits/admit.ts';
-import { shardOf } from '../../../../src/gateway/limits/calls.ts';
+import { shardOf } from '../../../../src/runtime/limiter-calls.ts';
 
 const five = planOf({ limits: [{ limit: 5, period: '10m', by: 'route' }] });
 

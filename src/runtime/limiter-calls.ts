@@ -5,9 +5,9 @@
  * no time; meanwhile the isolate decides by itself.
  */
 
-import { LIMITS } from '../../core/limits.ts';
-import type { Answer, Ask } from '../../core/policy/limiter.ts';
-import type { Env } from '../../env.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { Answer, Ask } from '../core/policy/limiter.ts';
+import type { Env } from '../env.ts';
 
 /** When to call an object again, by its shard. */
 const silent = new WeakMap<Env['LIMITER'], Map<number, number>>();
