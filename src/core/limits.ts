@@ -659,6 +659,12 @@ export const LIMITS = {
   oauthRetryMilliseconds: 2_000,
   /** Metadata of an issuer in the memory of an object. */
   oauthMetadataMilliseconds: 10 * 60_000,
+  /** A refresh token that no step used for so long is used by the gateway; servers forget idle ones after 90 and more. */
+  oauthIdleDays: 30,
+  oauthIdleLongestDays: 365,
+  oauthRenewalAheadMilliseconds: 24 * 3_600_000,
+  /** After a renewal that failed and may succeed later. */
+  oauthRenewalRetryMilliseconds: 3_600_000,
   /** From consent to callback. */
   authorizationMilliseconds: 10 * 60_000,
   /** Authorizations of one connection that are under way at a time; the oldest goes. */

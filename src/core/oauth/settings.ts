@@ -6,6 +6,7 @@
  */
 
 import * as v from 'valibot';
+import { LIMITS } from '../limits.ts';
 
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(2_048));
 
@@ -97,6 +98,17 @@ export const oauthSettings = v.pipe(
     scopes: v.optional(v.array(v.pipe(v.string(), v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'Is no scope.')))),
     audience: v.optional(text),
     resource: v.optional(v.pipe(v.array(endpoint), v.description('RFC 8707.'))),
+    renewIdleDays: v.optional(
+      v.pipe(
+        v.number(),
+        v.integer(),
+        v.minValue(1),
+        v.maxValue(LIMITS.oauthIdleLongestDays),
+        v.description(
+          `After how many days without use a refresh token is renewed, before its server forgets it; by default ${LIMITS.oauthIdleDays}.`,
+        ),
+      ),
+    ),
     parameters: v.optional(v.strictObject({ authorization: parameters, token: parameters })),
     key: v.optional(
       v.strictObject({

@@ -11,6 +11,8 @@ export interface TokenGrant {
   /** As granted, where the server says so. */
   readonly scopes: readonly string[] | undefined;
   readonly lifetimeMilliseconds: number | undefined;
+  /** Of the refresh token, where the server says so. */
+  readonly refreshLifetimeMilliseconds?: number | undefined;
 }
 
 /** What may stand in a header (RFC 6750, section 2.1 allows less, vendors send more). */
@@ -18,13 +20,18 @@ const TOKEN = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/), v.maxLength(LIMITS.o
 /** Slack has `bot` and `user`; a token that is bound to a key would be of no use as a bearer's. */
 const BEARER_TYPES: ReadonlySet<string> = new Set(['bearer', 'bot', 'user', 'n_a']);
 
+const SECONDS = v.optional(
+  v.nullable(v.union([v.pipe(v.number(), v.minValue(0)), v.pipe(v.string(), v.regex(/^\d+$/), v.toNumber())])),
+);
+
 const replySchema = v.object({
   access_token: TOKEN,
   refresh_token: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.oauthTokenCharacters))),
   token_type: v.optional(v.string()),
-  expires_in: v.optional(
-    v.nullable(v.union([v.pipe(v.number(), v.minValue(0)), v.pipe(v.string(), v.regex(/^\d+$/), v.toNumber())])),
-  ),
+  expires_in: SECONDS,
+  /** Of Keycloak, and of GitHub and Microsoft. */
+  refresh_expires_in: SECONDS,
+  refresh_token_expires_in: SECONDS,
   scope: v.optional(v.nullable(v.string())),
 });
 
@@ -57,6 +64,7 @@ export function readGrant(host: string, fields: Readonly<Record<string, unknown>
     return fail('oauth.failed', `${host} answered without a usable ${typeof field === 'string' ? field : 'token'}.`);
   }
   const { access_token, refresh_token, token_type, expires_in, scope } = parsed.output;
+  const refreshSeconds = parsed.output.refresh_expires_in ?? parsed.output.refresh_token_expires_in;
   if (token_type !== undefined && !BEARER_TYPES.has(token_type.toLowerCase())) {
     return fail('oauth.failed', `${host} gave a token that is not for bearers; ask it for a Bearer token.`);
   }
@@ -67,6 +75,7 @@ export function readGrant(host: string, fields: Readonly<Record<string, unknown>
     scopes,
     // Some say 0 for a token that does not expire.
     lifetimeMilliseconds: expires_in ? expires_in * 1000 : undefined,
+    refreshLifetimeMilliseconds: refreshSeconds ? refreshSeconds * 1000 : undefined,
   });
 }
 
@@ -113,3 +122,22 @@ export function timesOf(now: number, lifetimeMilliseconds: number | undefined, r
 
 /** A server that names no lifetime: the token is good until it is refused. */
 export const NEVER = Number.MAX_SAFE_INTEGER;
+
+/**
+ * When a refresh token is used though no step needs it, so that it does not expire unused: after the idle days, or
+ * ahead of the end that its server named, by a fifth of its life and a day at most.
+ *
+ * @param random from 0 to 1
+ */
+export function renewalAt(
+  now: number,
+  lifetimeMilliseconds: number | undefined,
+  idleDays: number,
+  random: number,
+): number {
+  const idle = idleDays * 24 * 3_600_000;
+  const life = lifetimeMilliseconds ?? Infinity;
+  const ahead = Math.min(life / 5, LIMITS.oauthRenewalAheadMilliseconds);
+  // Spread to the early side: connections of one age do not come at once, and none comes late.
+  return Math.round(now + Math.min(idle * (1 - random / 10), life - ahead * (1 + random)));
+}

@@ -43,7 +43,9 @@ export async function loadClient(env: Env, { tenant, name }: Place): Promise<Res
   if (client === undefined) return noOAuth(name);
   const missing = missingSecret(client);
   if (missing !== undefined) return fail('connection.invalid', missing);
-  const bound = JSON.stringify([row.connector, row.createdAt, client.settings, client.origins]);
+  // When a token is renewed changes nothing about whose it is.
+  const { renewIdleDays: _, ...identity } = client.settings;
+  const bound = JSON.stringify([row.connector, row.createdAt, identity, client.origins]);
   return ok({ ...client, updatedAt: row.updatedAt, fingerprint: toBase64Url(await sha256(bound)) });
 }
 

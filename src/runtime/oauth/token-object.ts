@@ -27,7 +27,7 @@ import { wayOutOf } from '../way-out.ts';
 import { fail, faultOf, ok, type ErrorCode, type Fault, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { isInteractive } from '../../core/oauth/settings.ts';
-import { errorCodeOf, NEVER, timesOf, type TokenGrant } from '../../core/oauth/tokens.ts';
+import { errorCodeOf, NEVER, renewalAt, timesOf, type TokenGrant } from '../../core/oauth/tokens.ts';
 import { refreshGrant, requestByGrant, revokeToken } from '../../drivers/oauth/client.ts';
 import { findServer, type OAuthPort, type Server } from '../../drivers/oauth/server.ts';
 import type { Env } from '../../env.ts';
@@ -249,8 +249,10 @@ export class TokenObject extends DurableObject<Env> {
       attemptAt: null,
       forcedAt: from.forced ? now : null,
       problem: null,
+      ...(refreshToken !== undefined && { renewal: renewalOf(place, client, grant, now) }),
     };
     this.#store.saveTokens({ facts, sealed });
+    await this.#schedule();
     this.#opened = { generation, secrets };
     await this.ctx.storage.sync();
     return ok(undefined);
@@ -365,7 +367,40 @@ export class TokenObject extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     await this.#authorizations.pollDevice();
+    await this.#renewIdle();
+    await this.#schedule();
   }
+
+  /** The questions about a device come more often, and schedule this when they end. */
+  async #schedule(): Promise<void> {
+    const { renewal, problem } = this.#store.tokens()?.facts ?? {};
+    if (renewal === undefined || problem !== null || this.#store.device() !== undefined) return;
+    await this.ctx.storage.setAlarm(Math.max(renewal.at, Date.now() + 1));
+  }
+
+  /** Uses a refresh token that no step has used for long. Any refresh moves the time on. */
+  async #renewIdle(): Promise<void> {
+    const { renewal } = this.#store.tokens()?.facts ?? {};
+    if (renewal === undefined || Date.now() < renewal.at) return;
+    const client = await this.#load(renewal, NEVER);
+    const isTheirs = client.ok && this.#heldBy(client.value) !== undefined;
+    const renewed = isTheirs ? await this.#refresh(renewal, client.value, false) : client;
+    const now = this.#store.tokens();
+    if (now?.facts.renewal === undefined || Date.now() < now.facts.renewal.at) return;
+    // What is left failed: for now, or for good, as where the connection is gone or was changed.
+    const mayPass = !renewed.ok && renewed.fault.retryable;
+    const { renewal: _, ...facts } = now.facts;
+    const later = { ...renewal, at: Date.now() + LIMITS.oauthRenewalRetryMilliseconds };
+    this.#store.saveTokens({ ...now, facts: mayPass ? { ...facts, renewal: later } : facts });
+  }
+}
+
+/** Only for what somebody would have to consent to again. */
+function renewalOf(place: Place, client: LoadedClient, grant: TokenGrant, now: number): TokenFacts['renewal'] {
+  const { grant: kind, renewIdleDays = LIMITS.oauthIdleDays } = client.settings;
+  if (!isInteractive(kind)) return undefined;
+  const at = renewalAt(now, grant.refreshLifetimeMilliseconds, renewIdleDays, Math.random());
+  return { at, tenant: place.tenant, name: place.name };
 }
 
 function replyOf<T>(result: Result<T>): Reply<T> {

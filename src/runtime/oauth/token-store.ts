@@ -27,6 +27,8 @@ const factsSchema = v.object({
   forcedAt: v.nullable(v.number()),
   /** Why it will not be refreshed any more; the token is used until it expires. */
   problem: v.nullable(v.string()),
+  /** When it is renewed though nobody uses it, and whose it is then; missing in what older versions wrote. */
+  renewal: v.optional(v.object({ at: v.number(), tenant: v.string(), name: v.string() })),
 });
 
 /** All times in unix milliseconds. */
