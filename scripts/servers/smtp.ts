@@ -131,7 +131,10 @@ export async function start(certificate: { readonly cert: string; readonly key: 
     inbox: `http://127.0.0.1:${inbox.port}`,
     stop: async () => {
       const ends = Object.values(servers).map(
-        (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => resolve());
+          }),
       );
       await Promise.all([...ends, inbox.stop()]);
     },
