@@ -177,10 +177,12 @@ const credentialsOf = (
     connector: 'rabbitmq',
     settings: { host: '127.0.0.1', port: Number(new URL(address).port || 80), tls: 'disable' },
     secrets: { user: canary('a user of RabbitMQ'), password: canary('a password of RabbitMQ') },
+  },
   'c-mongodb': {
     connector: 'mongodb',
     settings: { hosts: [new URL(address).host], database: 'shop', tls: 'disable' },
     secrets: { user: canary('a user of MongoDB'), password: canary('a password of MongoDB') },
+  },
   'c-mail': {
     connector: 'smtp',
     settings: {
