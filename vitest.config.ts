@@ -81,7 +81,18 @@ export default defineConfig({
           name: 'workerd',
           deps: {
             optimizer: {
-              ssr: { enabled: true, include: ['mysql2', 'mqtt-packet/mqtt.js', ...AMQPLIB], rolldownOptions: bundling },
+              ssr: {
+                enabled: true,
+                include: [
+                  'mysql2',
+                  'mqtt-packet/mqtt.js',
+                  ...AMQPLIB,
+                  '@nats-io/nats-core',
+                  '@nats-io/nats-core/internal',
+                  '@nats-io/jetstream',
+                ],
+                rolldownOptions: bundling,
+              },
             },
           },
           include: ['test/{workerd,adversarial/workerd}/**/*.test.ts'],

@@ -13,6 +13,7 @@ import { lambda } from './lambda/index.ts';
 import { mqtt } from './mqtt/index.ts';
 import { mongodb } from './mongodb/index.ts';
 import { mysql } from './mysql/index.ts';
+import { nats } from './nats/index.ts';
 import { objects } from './objects/index.ts';
 import { postgres } from './postgres/index.ts';
 import { queueConnector } from './queue/index.ts';
@@ -46,5 +47,6 @@ export const connectors: readonly Connector[] = [
   docker,
   queueConnector,
   smtp,
+  nats,
   webhooks,
 ];

@@ -118,6 +118,16 @@ export const LIMITS = {
   mongoChunkBytes: 255 * 1024,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
+  /** `INFO` of a server of NATS; one of a large cluster has a few KB. */
+  natsGreetingBytes: 64 * 1024,
+  /** How long JetStream may take to confirm an acknowledgement or hand out what is there. */
+  natsReplyMilliseconds: 5_000,
+  /** Messages of one `nats.fetch` and of one `nats.ack`. */
+  natsFetchMessages: 1_000,
+  /** Keys of one list, values of one history; each is a message that is read. */
+  natsKeys: 10_000,
+  /** Messages that a subscription holds and delivers at a time. */
+  natsEventBatch: 100,
   /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */
   objectPartBytes: 5 * 1024 * 1024,
   /** Parts of one object; S3 and R2 take no more. */

@@ -17,6 +17,7 @@ import * as gcsServer from '../../scripts/servers/gcs.ts';
 import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as gitServer from '../../scripts/servers/git.ts';
 import * as lambdaServer from '../../scripts/servers/lambda.ts';
+import * as natsServer from '../../scripts/servers/nats.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
 import * as podmanServer from '../../scripts/servers/podman.ts';
 import * as postgresServer from '../../scripts/servers/postgres.ts';
@@ -85,6 +86,8 @@ export interface TestServers {
   };
   /** To GET before the first use; see on-demand-rabbitmq.ts. */
   readonly rabbitmq: { readonly url: string };
+  /** See scripts/servers/nats.ts. */
+  readonly nats: Pick<natsServer.NatsServer, 'main' | 'token'>;
   /** See scripts/servers/oidc.ts. */
   readonly oidc: { readonly issuer: string; readonly client: string; readonly secret: string };
   /** See scripts/servers/upstream.ts. */
@@ -280,6 +283,11 @@ function startAll(): Shared {
     return { ports, inbox, login: smtpServer.LOGIN, sizeBytes: smtpServer.SIZE_BYTES, hostile: hostile.ports };
   };
 
+  const nats = async (): Promise<TestServers['nats']> => {
+    const { main, token } = await keep(natsServer.start({ ...(await at('nats')), certificate: CERTIFICATE }));
+    return { main, token };
+  };
+
   const servers = together({
     postgres: postgres(),
     redis: redis(),
@@ -297,6 +305,7 @@ function startAll(): Shared {
     rabbitmq: rabbitmq(),
     mongodb: mongodb(),
     smtp: smtp(),
+    nats: nats(),
   });
   return { servers, running, folder, users: 0 };
 }

@@ -28,9 +28,11 @@ const ENTRY = /^(\[[0-9a-f:.]+\]|[^\s:/?#@*\\[\]]+)(?::(\d{1,5}))?$/i;
 const WEB_PORTS = [80, 443];
 /**
  * SMTP submission, IMAP and POP3 over TLS, LDAP over TLS, SQL Server, Oracle, MySQL, Postgres and its
- * usual pooler, AMQP over TLS, Redis and Redis over TLS, MQTT over TLS, Cassandra, ClickHouse over TLS, MongoDB.
+ * usual pooler, AMQP over TLS, NATS, Redis and Redis over TLS, MQTT over TLS, Cassandra, ClickHouse over TLS, MongoDB.
  */
-const SOCKET_PORTS = [465, 587, 993, 995, 636, 1433, 1521, 3306, 5432, 6432, 5671, 6379, 6380, 8883, 9042, 9440, 27017];
+const SOCKET_PORTS = [
+  465, 587, 993, 995, 636, 1433, 1521, 3306, 5432, 6432, 5671, 4222, 6379, 6380, 8883, 9042, 9440, 27017,
+];
 
 /**
  * @param allow `host` or `host:port`, separated by commas; a host must be named exactly

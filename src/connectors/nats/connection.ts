@@ -1,0 +1,117 @@
+/** How a server of NATS is reached, and with what it is told who we are. */
+
+import * as v from 'valibot';
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
+import { originOf, type ActionContext, type ConnectionFacts, type SubscriptionContext } from '../kit/types.ts';
+import { socketOf, webSocketUrlOf } from '../../drivers/nats/line.ts';
+import { withNats } from '../../drivers/nats/session.ts';
+import type { Result } from '../../core/errors.ts';
+
+const settings = v.strictObject({
+  url: v.pipe(
+    v.string(),
+    v.regex(
+      /^(?:wss?:\/\/[^\s?#@\\]+|(?:nats|tls):\/\/[^\s/?#@\\]+\/?)$/,
+      'Must be wss://host, tls://host:port, nats://host:port or ws://host, without user name, query and fragment.',
+    ),
+    v.description('`wss` and `tls` are encrypted, `ws` and `nats` are not. The port is 443 or 80, or else 4222.'),
+  ),
+  inboxPrefix: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[\w-]+(?:\.[\w-]+)*$/, 'Must be a subject without wildcards.'),
+      v.description('Begins the subjects of replies, for an account that may not listen on `_INBOX.>`.'),
+    ),
+  ),
+  domain: v.optional(v.pipe(v.string(), v.regex(/^[\w-]+$/), v.description('The JetStream domain.'))),
+});
+
+const text = v.optional(v.pipe(v.string(), v.minLength(1)));
+
+const secrets = v.pipe(
+  v.strictObject({
+    user: text,
+    password: text,
+    token: text,
+    seed: v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^SU[A-Z2-7]{50,60}$/, 'Must be the seed of a user: SU…'),
+        v.description('The seed of an nkey.'),
+      ),
+    ),
+    creds: v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/BEGIN NATS USER JWT[^]*BEGIN USER NKEY SEED/, 'Must be a file of creds, with its JWT and its seed.'),
+        v.description('The content of a `.creds` file.'),
+      ),
+    ),
+  }),
+  v.check(
+    ({ user, token, seed, creds }) => [user, token, seed, creds].filter((one) => one !== undefined).length === 1,
+    'Give one of user (with its password), token, seed and creds.',
+  ),
+  v.check(
+    ({ user, password }) => (user === undefined) === (password === undefined),
+    'user and password stand together.',
+  ),
+);
+
+export const connection = { settings, secrets };
+type Settings = v.InferOutput<typeof settings>;
+type Secrets = v.InferOutput<typeof secrets>;
+export type Context = ActionContext<Settings, Secrets>;
+export type Listening = SubscriptionContext<Settings, Secrets>;
+
+export const facts: ConnectionFacts<Settings, Secrets> = {
+  required: true,
+  ...connection,
+  probe: () => ({ action: 'ping', params: {} }),
+  origins: ({ url }) => {
+    const web = webSocketUrlOf(url);
+    return web === undefined ? [] : [originOf(web)];
+  },
+  sockets: ({ url }) => {
+    const host = socketOf(url);
+    return host === undefined ? [] : [host];
+  },
+};
+
+type Wire = Pick<Context, 'fetch' | 'connect' | 'connection' | 'signal'>;
+
+/** @param maximumBytes see {@link withNats} */
+export function inSession<T>(
+  { fetch, connect, signal, connection: { settings: at, secrets: credentials } }: Wire,
+  use: (session: NatsConnection) => Promise<T>,
+  maximumBytes?: number,
+): Promise<Result<T>> {
+  const target = { url: at.url, credentials, inboxPrefix: at.inboxPrefix };
+  const bounded = maximumBytes === undefined ? target : { ...target, maximumBytes };
+  return withNats(bounded, { fetch, connect, signal }, use);
+}
+
+export interface JetStream {
+  readonly session: NatsConnection;
+  readonly client: JetStreamClient;
+  readonly manager: JetStreamManager;
+}
+
+export function withJetStream<T>(
+  wire: Wire,
+  use: (jetstream: JetStream) => Promise<T>,
+  maximumBytes?: number,
+): Promise<Result<T>> {
+  const { domain } = wire.connection.settings;
+  return inSession(
+    wire,
+    async (session) => {
+      const { jetstream } = await import('@nats-io/jetstream');
+      const client = jetstream(session, domain === undefined ? {} : { domain });
+      // Its check would be one more question, and an account need not be allowed to ask it.
+      return use({ session, client, manager: await client.jetstreamManager(false) });
+    },
+    maximumBytes,
+  );
+}
