@@ -83,14 +83,7 @@ export default defineConfig({
             optimizer: {
               ssr: {
                 enabled: true,
-                include: [
-                  'mysql2',
-                  'mqtt-packet/mqtt.js',
-                  ...AMQPLIB,
-                  '@nats-io/nats-core',
-                  '@nats-io/nats-core/internal',
-                  '@nats-io/jetstream',
-                ],
+                include: ['mysql2', 'mqtt-packet/mqtt.js', ...AMQPLIB, '@nats-io/nats-core'],
                 rolldownOptions: bundling,
               },
             },

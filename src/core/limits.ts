@@ -118,10 +118,12 @@ export const LIMITS = {
   mongoChunkBytes: 255 * 1024,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
-  /** `INFO` of a server of NATS; one of a large cluster has a few KB. */
-  natsGreetingBytes: 64 * 1024,
+  /** A line of a server of NATS; the longest, `INFO` of a large cluster, has a few KB. */
+  natsLineBytes: 64 * 1024,
   /** How long JetStream may take to confirm an acknowledgement or hand out what is there. */
   natsReplyMilliseconds: 5_000,
+  /** After which a subscription that hears nothing asks again. */
+  natsPullMilliseconds: 30_000,
   /** Messages of one `nats.fetch` and of one `nats.ack`. */
   natsFetchMessages: 1_000,
   /** Keys of one list, values of one history; each is a message that is read. */

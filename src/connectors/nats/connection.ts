@@ -1,11 +1,11 @@
 /** How a server of NATS is reached, and with what it is told who we are. */
 
 import * as v from 'valibot';
-import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
-import type { NatsConnection } from '@nats-io/nats-core';
 import { originOf, type ActionContext, type ConnectionFacts, type SubscriptionContext } from '../kit/types.ts';
+import { JetStream } from '../../drivers/nats/jetstream.ts';
 import { socketOf, webSocketUrlOf } from '../../drivers/nats/line.ts';
-import { withNats } from '../../drivers/nats/session.ts';
+import type { NatsSession } from '../../drivers/nats/session.ts';
+import { withNats } from '../../drivers/nats/use.ts';
 import type { Result } from '../../core/errors.ts';
 
 const settings = v.strictObject({
@@ -81,37 +81,19 @@ export const facts: ConnectionFacts<Settings, Secrets> = {
 
 type Wire = Pick<Context, 'fetch' | 'connect' | 'connection' | 'signal'>;
 
-/** @param maximumBytes see {@link withNats} */
+/** @param maximumBytes that the session may receive; `Infinity` for one that goes on forever */
 export function inSession<T>(
   { fetch, connect, signal, connection: { settings: at, secrets: credentials } }: Wire,
-  use: (session: NatsConnection) => Promise<T>,
+  use: (session: NatsSession) => Promise<T>,
   maximumBytes?: number,
 ): Promise<Result<T>> {
-  const target = { url: at.url, credentials, inboxPrefix: at.inboxPrefix };
-  const bounded = maximumBytes === undefined ? target : { ...target, maximumBytes };
-  return withNats(bounded, { fetch, connect, signal }, use);
+  const target = { url: at.url, credentials, inboxPrefix: at.inboxPrefix, maximumBytes };
+  return withNats(target, { fetch, connect, signal }, use);
 }
 
-export interface JetStream {
-  readonly session: NatsConnection;
-  readonly client: JetStreamClient;
-  readonly manager: JetStreamManager;
-}
-
-export function withJetStream<T>(
+export const withJetStream = <T>(
   wire: Wire,
   use: (jetstream: JetStream) => Promise<T>,
   maximumBytes?: number,
-): Promise<Result<T>> {
-  const { domain } = wire.connection.settings;
-  return inSession(
-    wire,
-    async (session) => {
-      const { jetstream } = await import('@nats-io/jetstream');
-      const client = jetstream(session, domain === undefined ? {} : { domain });
-      // Its check would be one more question, and an account need not be allowed to ask it.
-      return use({ session, client, manager: await client.jetstreamManager(false) });
-    },
-    maximumBytes,
-  );
-}
+): Promise<Result<T>> =>
+  inSession(wire, (session) => use(new JetStream(session, wire.connection.settings.domain)), maximumBytes);

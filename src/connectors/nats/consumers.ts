@@ -6,15 +6,28 @@
  */
 
 import * as v from 'valibot';
-import type { ConsumerInfo, JsMsg } from '@nats-io/jetstream';
-import { connection, withJetStream, type JetStream } from './connection.ts';
-import { as, bodyOf, headersIn, name, pattern, type Body } from './messages.ts';
-import { nanoseconds, seconds, sequence } from './streams.ts';
+import { connection, withJetStream } from './connection.ts';
+import { as, name, pattern, readMessage } from './messages.ts';
+import { deletion, nanoseconds, seconds, sequence } from './streams.ts';
 import { defineAction, type Action } from '../kit/types.ts';
-import { fault, FaultError } from '../../core/errors.ts';
+import type { NatsMessage } from '../../drivers/nats/frames.ts';
+import type { JetStream } from '../../drivers/nats/jetstream.ts';
+import { Mailbox } from '../../drivers/nats/mailbox.ts';
+import { FaultError, fault } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 
-export const shown = ({ stream_name: stream, name: consumer, created, ...info }: ConsumerInfo) => ({
+export const consumerInfo = v.object({
+  stream_name: v.string(),
+  name: v.string(),
+  created: v.string(),
+  config: v.object({ ack_policy: v.string(), deliver_subject: v.optional(v.string()) }),
+  ack_floor: v.object({ stream_seq: v.number() }),
+  num_pending: v.number(),
+  num_ack_pending: v.number(),
+  num_redelivered: v.number(),
+});
+
+const shown = ({ stream_name: stream, name: consumer, created, ...info }: v.InferOutput<typeof consumerInfo>) => ({
   stream,
   consumer,
   created,
@@ -24,30 +37,56 @@ export const shown = ({ stream_name: stream, name: consumer, created, ...info }:
   acknowledgedSequence: info.ack_floor.stream_seq,
 });
 
-interface ReadMessage extends Body {
-  readonly subject: string;
-  readonly sequence: number;
-  readonly deliveries: number;
-  readonly time: string;
-  readonly headers: Readonly<Record<string, string>>;
+interface NewConsumer {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly subject?: string | undefined;
+  readonly from: 'all' | 'new' | 'last';
 }
 
-export const readMessage = (message: JsMsg, form: 'json' | 'text' | 'base64'): ReadMessage => ({
-  subject: message.subject,
-  sequence: message.seq,
-  deliveries: message.info.deliveryCount,
-  time: message.time.toISOString(),
-  headers: headersIn(message.headers),
-  ...bodyOf(message.data, form),
-});
+/** A durable one that waits for acknowledgements. */
+export const addConsumer = (jetstream: JetStream, given: NewConsumer, more: object = {}) =>
+  jetstream.ask(`CONSUMER.DURABLE.CREATE.${given.stream}.${given.consumer}`, consumerInfo, {
+    stream_name: given.stream,
+    config: {
+      durable_name: given.consumer,
+      ack_policy: 'explicit',
+      deliver_policy: given.from,
+      ...(given.subject !== undefined && { filter_subject: given.subject }),
+      ...more,
+    },
+  });
 
 /** @throws FaultError `step.params` where what it hands out cannot be acknowledged, or is not fetched */
-export async function pullConsumer({ client }: JetStream, stream: string, consumer: string) {
-  const found = await client.consumers.get(stream, consumer);
-  const { config } = await found.info(true);
-  if (config.ack_policy === 'explicit') return found;
-  const message = `consumer: ${consumer} forgets what it hands out; one with the acknowledgement policy explicit is needed.`;
+export async function checkConsumer(jetstream: JetStream, stream: string, consumer: string): Promise<void> {
+  const { config } = await jetstream.ask(`CONSUMER.INFO.${stream}.${consumer}`, consumerInfo);
+  if (config.ack_policy === 'explicit' && config.deliver_subject === undefined) return;
+  const message = `consumer: ${consumer} must be one to fetch from, with the acknowledgement policy explicit.`;
   throw new FaultError(fault('step.params', message));
+}
+
+/** At the end of what a consumer hands out: nothing there, or nothing more within the time. */
+export const isEndOfPull = ({ status }: NatsMessage): boolean => status?.code === 404 || status?.code === 408;
+
+/** @throws FaultError `upstream.rejected` for what the server says instead of messages, e.g. that the consumer is gone */
+export function mustBeMessage({ status }: NatsMessage): void {
+  if (status === undefined || status.code === 100) return;
+  throw new FaultError(fault('upstream.rejected', `JetStream: ${status.text}.`, { data: { status: status.code } }));
+}
+
+/** Up to so many messages of a consumer. */
+export async function pullAll(jetstream: JetStream, stream: string, consumer: string, batch: number, wait: number) {
+  const mailbox = new Mailbox();
+  jetstream.pull(stream, consumer, jetstream.session.inbox(mailbox.put), { batch, expiresMilliseconds: wait });
+  const messages: NatsMessage[] = [];
+  while (messages.length < batch) {
+    const came = await mailbox.take(batch, wait + LIMITS.natsReplyMilliseconds);
+    const data = came.filter(({ status }) => status === undefined);
+    messages.push(...data);
+    if (came.length === 0 || came.some(isEndOfPull)) break;
+    came.forEach(mustBeMessage);
+  }
+  return messages;
 }
 
 const one = v.strictObject({ stream: name, consumer: name });
@@ -57,9 +96,6 @@ const token = v.pipe(
   v.maxLength(1024),
   v.regex(/^\$JS\.ACK(?:\.[^\s\p{Cc}.*>]+){7,11}$/u, 'Must be the `ack` of a message that `fetch` gave.'),
 );
-
-/** The library has it, and does not say so. */
-const tokenOf = (message: JsMsg): string => v.parse(v.object({ reply: v.string() }), message).reply;
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -81,19 +117,14 @@ export const consumerActions: Readonly<Record<string, Action>> = {
       }),
       example: { stream: 'ORDERS', consumer: 'billing', subject: 'orders.paid', ackWaitSeconds: 60 },
       run: ({ stream, consumer, subject, from, ackWaitSeconds, ...maximum }, context) =>
-        withJetStream(context, async ({ manager }) =>
-          shown(
-            await manager.consumers.add(stream, {
-              durable_name: consumer,
-              ack_policy: 'explicit',
-              deliver_policy: from,
-              ack_wait: nanoseconds(ackWaitSeconds),
-              ...(subject !== undefined && { filter_subject: subject }),
-              ...(maximum.maximumDeliveries !== undefined && { max_deliver: maximum.maximumDeliveries }),
-              ...(maximum.maximumUnacknowledged !== undefined && { max_ack_pending: maximum.maximumUnacknowledged }),
-            }),
-          ),
-        ),
+        withJetStream(context, async (jetstream) => {
+          const more = {
+            ack_wait: nanoseconds(ackWaitSeconds),
+            ...(maximum.maximumDeliveries !== undefined && { max_deliver: maximum.maximumDeliveries }),
+            ...(maximum.maximumUnacknowledged !== undefined && { max_ack_pending: maximum.maximumUnacknowledged }),
+          };
+          return shown(await addConsumer(jetstream, { stream, consumer, subject, from }, more));
+        }),
     },
     connection,
   ),
@@ -104,7 +135,9 @@ export const consumerActions: Readonly<Record<string, Action>> = {
       params: one,
       example: { stream: 'ORDERS', consumer: 'billing' },
       run: ({ stream, consumer }, context) =>
-        withJetStream(context, async ({ manager }) => shown(await manager.consumers.info(stream, consumer))),
+        withJetStream(context, async (jetstream) =>
+          shown(await jetstream.ask(`CONSUMER.INFO.${stream}.${consumer}`, consumerInfo)),
+        ),
     },
     connection,
   ),
@@ -115,7 +148,10 @@ export const consumerActions: Readonly<Record<string, Action>> = {
       params: one,
       example: { stream: 'ORDERS', consumer: 'billing' },
       run: ({ stream, consumer }, context) =>
-        withJetStream(context, async ({ manager }) => ({ deleted: await manager.consumers.delete(stream, consumer) })),
+        withJetStream(context, async (jetstream) => {
+          const { success: deleted } = await jetstream.ask(`CONSUMER.DELETE.${stream}.${consumer}`, deletion);
+          return { deleted };
+        }),
     },
     connection,
   ),
@@ -140,11 +176,9 @@ export const consumerActions: Readonly<Record<string, Action>> = {
       example: { stream: 'ORDERS', consumer: 'billing', limit: 10 },
       run: ({ stream, consumer, limit, waitSeconds, as: form }, context) =>
         withJetStream(context, async (jetstream) => {
-          const found = await pullConsumer(jetstream, stream, consumer);
-          const fetched = await found.fetch({ max_messages: limit, expires: waitSeconds * 1000 });
-          const messages = [];
-          for await (const each of fetched) messages.push({ ...readMessage(each, form), ack: tokenOf(each) });
-          return { messages };
+          await checkConsumer(jetstream, stream, consumer);
+          const pulled = await pullAll(jetstream, stream, consumer, limit, Math.round(waitSeconds * 1000));
+          return { messages: pulled.map((each) => ({ ...readMessage(each, form), ack: each.reply })) };
         }),
     },
     connection,
@@ -176,7 +210,9 @@ export const consumerActions: Readonly<Record<string, Action>> = {
             delaySeconds === undefined ? '-NAK' : `-NAK ${JSON.stringify({ delay: nanoseconds(delaySeconds) })}`;
           const word = encode({ done: '+ACK', again, never: '+TERM' }[outcome]);
           // Each is answered, so that one that never arrived shows.
-          await Promise.all(tokens.map((to) => session.request(to, word, { timeout: LIMITS.natsReplyMilliseconds })));
+          await Promise.all(
+            tokens.map((to) => session.request(to, word, { timeoutMilliseconds: LIMITS.natsReplyMilliseconds })),
+          );
           return { acknowledged: tokens.length };
         }),
     },

@@ -2,7 +2,7 @@
 
 import * as v from 'valibot';
 import { connection, inSession } from './connection.ts';
-import { as, bodyOf, headersIn, headersOf, message, payloadOf, subject } from './messages.ts';
+import { as, bodyOf, headersIn, message, payloadOf, subject } from './messages.ts';
 import { defineAction, type Action } from '../kit/types.ts';
 import { LIMITS } from '../../core/limits.ts';
 
@@ -15,7 +15,7 @@ export const coreActions: Readonly<Record<string, Action>> = {
       example: {},
       run: (_params, context) =>
         inSession(context, async (session) => {
-          const { version, server_name: server, jetstream = false, max_payload: maximumBytes } = session.info ?? {};
+          const { version, server_name: server, jetstream, max_payload: maximumBytes } = session.info;
           await session.flush();
           return { server, version, jetstream, maximumBytes };
         }),
@@ -31,13 +31,10 @@ export const coreActions: Readonly<Record<string, Action>> = {
         reply: v.optional(v.pipe(subject, v.description('Where an answer is to go.'))),
       }),
       example: { subject: 'orders.paid', json: { id: 42 }, headers: { 'X-Source': 'shop' } },
-      run: ({ subject: to, reply, headers, ...content }, context) =>
+      run: ({ subject: to, reply, headers = {}, ...content }, context) =>
         inSession(context, async (session) => {
           const payload = payloadOf(content);
-          session.publish(to, payload, {
-            headers: await headersOf(headers),
-            ...(reply !== undefined && { reply }),
-          });
+          session.publish(to, payload, { headers: Object.entries(headers), ...(reply !== undefined && { reply }) });
           // Answered after what was published: a refusal of the server has come by then.
           await session.flush();
           return { bytes: payload.byteLength };
@@ -58,10 +55,11 @@ export const coreActions: Readonly<Record<string, Action>> = {
         as,
       }),
       example: { subject: 'stock.reserve', json: { sku: 'A1', quantity: 2 }, timeoutMilliseconds: 2000 },
-      run: ({ subject: to, headers, timeoutMilliseconds: timeout, as: form, ...content }, context) =>
+      run: ({ subject: to, headers = {}, timeoutMilliseconds, as: form, ...content }, context) =>
         inSession(context, async (session) => {
-          const reply = await session.request(to, payloadOf(content), { timeout, headers: await headersOf(headers) });
-          return { ...bodyOf(reply.data, form), headers: headersIn(reply.headers) };
+          const options = { timeoutMilliseconds, headers: Object.entries(headers) };
+          const reply = await session.request(to, payloadOf(content), options);
+          return { ...bodyOf(reply.payload, form), headers: headersIn(reply.headers) };
         }),
     },
     connection,

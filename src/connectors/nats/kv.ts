@@ -3,13 +3,15 @@
  * last message is the value, or says that the key is deleted. Its sequence is the revision of the key.
  */
 
+import { Buffer } from 'node:buffer';
 import * as v from 'valibot';
-import type { JsMsg, JetStreamPublishOptions, StoredMsg } from '@nats-io/jetstream';
-import type { MsgHdrs } from '@nats-io/nats-core';
-import { connection, withJetStream, type Context, type JetStream } from './connection.ts';
-import { as, bodyOf, content, headersOf, name, payloadOf, type Body } from './messages.ts';
-import { nanoseconds, seconds, sequence } from './streams.ts';
+import { connection, withJetStream, type Context } from './connection.ts';
+import { consumerInfo, pullAll } from './consumers.ts';
+import { as, bodyOf, content, name, payloadOf, type Body, type Form } from './messages.ts';
+import { deletion, expected, nanoseconds, seconds, sequence } from './streams.ts';
 import { defineAction, type Action } from '../kit/types.ts';
+import { deliveryOf, type JetStream } from '../../drivers/nats/jetstream.ts';
+import { parseHeaders, type NatsHeaders, type NatsMessage } from '../../drivers/nats/frames.ts';
 import { fail, fault, FaultError, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 
@@ -25,89 +27,111 @@ const streamOf = (bucket: string): string => `KV_${bucket}`;
 const subjectOf = (bucket: string, of: string): string => `$KV.${bucket}.${of}`;
 
 const OPERATION = 'KV-Operation';
-const isDeleted = (headers: MsgHdrs | undefined): boolean => /^(?:DEL|PURGE)$/.test(headers?.get(OPERATION) ?? '');
 
-/** The last message of a key, also where it says that the key is deleted. */
-const lastOf = ({ manager }: JetStream, bucket: string, of: string): Promise<StoredMsg | null> =>
-  manager.streams.getMessage(streamOf(bucket), { last_by_subj: subjectOf(bucket, of) });
+const isDeleted = (headers: NatsHeaders): boolean =>
+  headers.some(([header, value]) => header === OPERATION && /^(?:DEL|PURGE)$/.test(value));
+
+interface Stored {
+  readonly revision: number;
+  readonly time: string;
+  readonly headers: NatsHeaders;
+  readonly payload: Uint8Array;
+}
+
+const base64 = v.pipe(
+  v.optional(v.string(), ''),
+  v.transform((text): Uint8Array => Buffer.from(text, 'base64')),
+);
+const storedMessage = v.object({
+  message: v.object({ seq: v.number(), time: v.string(), hdrs: base64, data: base64 }),
+});
+
+const codeIn = (thrown: unknown): unknown => {
+  const data: unknown = thrown instanceof FaultError ? thrown.fault.data : undefined;
+  return typeof data === 'object' && data !== null ? Reflect.get(data, 'code') : undefined;
+};
+
+const NO_MESSAGE = 10037;
+const WRONG_REVISION: readonly unknown[] = [10071, 10164];
+
+/** The last message of a key, also where it says that the key is deleted; undefined for one that never was. */
+async function lastOf(jetstream: JetStream, bucket: string, of: string): Promise<Stored | undefined> {
+  try {
+    const asked = { last_by_subj: subjectOf(bucket, of) };
+    const { message } = await jetstream.ask(`STREAM.MSG.GET.${streamOf(bucket)}`, storedMessage, asked);
+    const { headers } = parseHeaders(message.hdrs);
+    return { revision: message.seq, time: message.time, headers, payload: message.data };
+  } catch (thrown) {
+    if (codeIn(thrown) === NO_MESSAGE) return undefined;
+    throw thrown;
+  }
+}
 
 interface Write {
   readonly bucket: string;
   readonly key: string;
   readonly payload?: Uint8Array;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: NatsHeaders;
   /** Refused where the key has another. */
   readonly revision?: number | undefined;
 }
 
 /** One attempt and the next send the same id, so that the server stores one of them. */
-async function write({ client }: JetStream, context: Context, given: Write): Promise<number> {
-  const options: Partial<JetStreamPublishOptions> = {
-    msgID: context.idempotencyKey,
-    headers: await headersOf(given.headers),
-    expect: given.revision === undefined ? {} : { lastSubjectSequence: given.revision },
-  };
-  const { seq } = await client.publish(subjectOf(given.bucket, given.key), given.payload, options);
+async function write(jetstream: JetStream, { idempotencyKey }: Context, given: Write): Promise<number> {
+  const { bucket, key: of, payload = new Uint8Array(), headers = [], revision } = given;
+  const { seq } = await jetstream.publish(subjectOf(bucket, of), payload, [
+    ...headers,
+    ['Nats-Msg-Id', idempotencyKey],
+    ...expected('Nats-Expected-Last-Subject-Sequence', revision),
+  ]);
   return seq;
 }
-
-const WRONG_REVISION: ReadonlySet<number> = new Set([10071, 10164]);
-
-/** By what JetStream says of it; undefined where something else is wrong. */
-const isWrongRevision = (thrown: unknown): boolean =>
-  typeof thrown === 'object' && thrown !== null && WRONG_REVISION.has(Number(Reflect.get(thrown, 'code')));
 
 /** Undefined where the key has another revision. */
 const writeIf = async (jetstream: JetStream, context: Context, given: Write): Promise<number | undefined> =>
   write(jetstream, context, given).catch((thrown: unknown) => {
-    if (isWrongRevision(thrown)) return undefined;
+    if (WRONG_REVISION.includes(codeIn(thrown))) return undefined;
     throw thrown;
   });
 
-interface Entry extends Body {
-  readonly revision: number;
-  readonly time: string;
-  readonly deleted: boolean;
+function entryOf({ revision, time, headers, payload }: Stored, form: Form) {
+  const deleted = isDeleted(headers);
+  const body: Body = deleted ? { body: null, encoding: 'json' } : bodyOf(payload, form);
+  return { revision, time, deleted, ...body };
 }
 
-const entryOf = (message: StoredMsg | JsMsg, form: Body['encoding']): Entry => {
-  const deleted = isDeleted('header' in message ? message.header : message.headers);
-  const body: Body = deleted ? { body: null, encoding: 'json' } : bodyOf(message.data, form);
-  return { revision: message.seq, time: message.time.toISOString(), deleted, ...body };
+const storedIn = (message: NatsMessage): Stored => {
+  const { sequence: revision, time } = deliveryOf(message);
+  return { revision, time: new Date(time).toISOString(), headers: message.headers, payload: message.payload };
 };
 
 interface Selection {
   readonly subject: string;
+  /** Only the last message of each subject, without its payload. */
   readonly last: boolean;
-  readonly maximum: number;
 }
 
 /** What a bucket holds of some subjects, by a consumer that lasts no longer than it is needed. */
-async function readAll({ client, manager }: JetStream, bucket: string, wanted: Selection): Promise<JsMsg[]> {
-  const { name: consumer, num_pending: pending } = await manager.consumers.add(streamOf(bucket), {
-    ack_policy: 'none',
-    deliver_policy: wanted.last ? 'last_per_subject' : 'all',
-    filter_subject: wanted.subject,
-    headers_only: wanted.last,
-    mem_storage: true,
-    inactive_threshold: nanoseconds(LIMITS.natsReplyMilliseconds / 1000),
+async function readAll(jetstream: JetStream, bucket: string, { subject, last }: Selection): Promise<NatsMessage[]> {
+  const stream = streamOf(bucket);
+  const { name: consumer, num_pending: pending } = await jetstream.ask(`CONSUMER.CREATE.${stream}`, consumerInfo, {
+    stream_name: stream,
+    config: {
+      ack_policy: 'none',
+      deliver_policy: last ? 'last_per_subject' : 'all',
+      filter_subject: subject,
+      headers_only: last,
+      mem_storage: true,
+      inactive_threshold: nanoseconds(LIMITS.natsReplyMilliseconds / 1000),
+    },
   });
-  const messages: JsMsg[] = [];
-  if (pending > wanted.maximum) {
-    const message = `The bucket ${bucket} has ${pending} entries; ${wanted.maximum} can be read at a time.`;
+  if (pending > LIMITS.natsKeys) {
+    const message = `The bucket ${bucket} has ${pending} entries; ${LIMITS.natsKeys} can be read at a time.`;
     throw new FaultError(fault('upstream.too-large', message));
   }
-  const found = await client.consumers.get(streamOf(bucket), consumer);
-  while (messages.length < pending) {
-    const fetched = await found.fetch({
-      max_messages: Math.min(pending - messages.length, LIMITS.natsFetchMessages),
-      expires: LIMITS.natsReplyMilliseconds,
-    });
-    const before = messages.length;
-    for await (const message of fetched) messages.push(message);
-    if (messages.length === before) break;
-  }
-  await manager.consumers.delete(streamOf(bucket), consumer);
+  const messages =
+    pending === 0 ? [] : await pullAll(jetstream, stream, consumer, pending, LIMITS.natsReplyMilliseconds);
+  await jetstream.ask(`CONSUMER.DELETE.${stream}.${consumer}`, deletion);
   return messages;
 }
 
@@ -116,8 +140,8 @@ async function createKey(jetstream: JetStream, context: Context, given: Write): 
   if (first !== undefined) return first;
   // A key that was deleted still has a message.
   const last = await lastOf(jetstream, given.bucket, given.key);
-  if (last === null || !isDeleted(last.header)) return undefined;
-  return writeIf(jetstream, context, { ...given, revision: last.seq });
+  if (last === undefined || !isDeleted(last.headers)) return undefined;
+  return writeIf(jetstream, context, { ...given, revision: last.revision });
 }
 
 const flattened = <T>(result: Result<Result<T>>): Result<T> => (result.ok ? result.value : result);
@@ -139,8 +163,8 @@ export const kvActions: Readonly<Record<string, Action>> = {
       }),
       example: { bucket: 'sessions', history: 5, ttlSeconds: 3600 },
       run: ({ bucket, history, ttlSeconds, storage, replicas }, context) =>
-        withJetStream(context, async ({ manager }) => {
-          await manager.streams.add({
+        withJetStream(context, async (jetstream) => {
+          await jetstream.ask(`STREAM.CREATE.${streamOf(bucket)}`, v.object({ config: v.object({}) }), {
             name: streamOf(bucket),
             subjects: [subjectOf(bucket, '>')],
             max_msgs_per_subject: history,
@@ -170,7 +194,7 @@ export const kvActions: Readonly<Record<string, Action>> = {
       run: ({ bucket, key: of, as: form }, context) =>
         withJetStream(context, async (jetstream) => {
           const last = await lastOf(jetstream, bucket, of);
-          if (last === null || isDeleted(last.header)) return { found: false };
+          if (last === undefined || isDeleted(last.headers)) return { found: false };
           const { deleted: _, ...entry } = entryOf(last, form);
           return { found: true, ...entry };
         }),
@@ -238,8 +262,13 @@ export const kvActions: Readonly<Record<string, Action>> = {
       example: { bucket: 'sessions', key: 'user.42' },
       run: ({ bucket, key: of, history }, context) =>
         withJetStream(context, async (jetstream) => {
-          const headers: Record<string, string> =
-            history === 'keep' ? { [OPERATION]: 'DEL' } : { [OPERATION]: 'PURGE', 'Nats-Rollup': 'sub' };
+          const headers: NatsHeaders =
+            history === 'keep'
+              ? [[OPERATION, 'DEL']]
+              : [
+                  [OPERATION, 'PURGE'],
+                  ['Nats-Rollup', 'sub'],
+                ];
           return { revision: await write(jetstream, context, { bucket, key: of, headers }) };
         }),
     },
@@ -257,7 +286,7 @@ export const kvActions: Readonly<Record<string, Action>> = {
       run: ({ bucket, prefix }, context) =>
         withJetStream(context, async (jetstream) => {
           const subject = subjectOf(bucket, prefix === undefined ? '>' : `${prefix}.>`);
-          const last = await readAll(jetstream, bucket, { subject, last: true, maximum: LIMITS.natsKeys });
+          const last = await readAll(jetstream, bucket, { subject, last: true });
           const start = subjectOf(bucket, '').length;
           return { keys: last.filter(({ headers }) => !isDeleted(headers)).map((each) => each.subject.slice(start)) };
         }),
@@ -272,9 +301,8 @@ export const kvActions: Readonly<Record<string, Action>> = {
       example: { bucket: 'sessions', key: 'user.42' },
       run: ({ bucket, key: of, as: form }, context) =>
         withJetStream(context, async (jetstream) => {
-          const selection = { subject: subjectOf(bucket, of), last: false, maximum: LIMITS.natsKeys };
-          const messages = await readAll(jetstream, bucket, selection);
-          return { entries: messages.map((message) => entryOf(message, form)) };
+          const messages = await readAll(jetstream, bucket, { subject: subjectOf(bucket, of), last: false });
+          return { entries: messages.map((message) => entryOf(storedIn(message), form)) };
         }),
     },
     connection,

@@ -2,8 +2,9 @@
 
 import { Buffer } from 'node:buffer';
 import * as v from 'valibot';
-import type { MsgHdrs } from '@nats-io/nats-core';
 import { encodeContent } from '../kit/content.ts';
+import { deliveryOf } from '../../drivers/nats/jetstream.ts';
+import type { NatsHeaders, NatsMessage } from '../../drivers/nats/frames.ts';
 import { FaultError } from '../../core/errors.ts';
 
 /**
@@ -68,13 +69,6 @@ export function payloadOf({ text, json, base64 }: Content): Uint8Array {
   return encoded.value.bytes;
 }
 
-export async function headersOf(given: Readonly<Record<string, string>> = {}): Promise<MsgHdrs> {
-  const library = await import('@nats-io/nats-core');
-  const made = library.headers();
-  for (const [key, value] of Object.entries(given)) made.set(key, value);
-  return made;
-}
-
 export const as = v.optional(
   v.pipe(
     v.picklist(['json', 'text', 'base64']),
@@ -88,7 +82,7 @@ export interface Body {
   readonly encoding: Form;
 }
 
-type Form = 'json' | 'text' | 'base64';
+export type Form = 'json' | 'text' | 'base64';
 
 /** Never fails: a message that cannot be read would come again and again. */
 export function bodyOf(bytes: Uint8Array, wanted: Form): Body {
@@ -109,7 +103,28 @@ export function bodyOf(bytes: Uint8Array, wanted: Form): Body {
 }
 
 /** By name in lower case; several values of one name are joined. */
-export function headersIn(headers: MsgHdrs | undefined): Record<string, string> {
-  if (headers === undefined) return {};
-  return Object.fromEntries(Array.from(headers, ([key, values]) => [key.toLowerCase(), values.join(', ')]));
+export function headersIn(headers: NatsHeaders): Record<string, string> {
+  const joined = new Map<string, string>();
+  for (const [given, value] of headers) {
+    const lower = given.toLowerCase();
+    const before = joined.get(lower);
+    joined.set(lower, before === undefined ? value : `${before}, ${value}`);
+  }
+  return Object.fromEntries(joined);
+}
+
+interface ReadMessage extends Body {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly deliveries: number;
+  readonly time: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Of a stream. */
+export function readMessage(message: NatsMessage, form: Form): ReadMessage {
+  const { sequence, deliveries, time } = deliveryOf(message);
+  const headers = headersIn(message.headers);
+  const at = new Date(time).toISOString();
+  return { subject: message.subject, sequence, deliveries, time: at, headers, ...bodyOf(message.payload, form) };
 }

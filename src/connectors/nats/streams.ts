@@ -1,9 +1,8 @@
 /** Streams of JetStream, which keep messages. */
 
 import * as v from 'valibot';
-import type { StreamInfo } from '@nats-io/jetstream';
 import { connection, withJetStream } from './connection.ts';
-import { headersOf, message, name, pattern, payloadOf } from './messages.ts';
+import { message, name, pattern, payloadOf } from './messages.ts';
 import { defineAction, type Action } from '../kit/types.ts';
 
 const NANOSECONDS_PER_SECOND = 1e9;
@@ -48,7 +47,19 @@ const configOf = ({ stream, subjects, ...given }: v.InferOutput<typeof streamPar
   ...(given.duplicateWindowSeconds !== undefined && { duplicate_window: nanoseconds(given.duplicateWindowSeconds) }),
 });
 
-const shown = ({ config, state, created }: StreamInfo) => ({
+const streamInfo = v.object({
+  config: v.object({ name: v.string(), subjects: v.nullish(v.array(v.string()), []) }),
+  created: v.string(),
+  state: v.object({
+    messages: v.number(),
+    bytes: v.number(),
+    first_seq: v.number(),
+    last_seq: v.number(),
+    consumer_count: v.number(),
+  }),
+});
+
+const shown = ({ config, state, created }: v.InferOutput<typeof streamInfo>) => ({
   stream: config.name,
   subjects: config.subjects,
   messages: state.messages,
@@ -58,6 +69,14 @@ const shown = ({ config, state, created }: StreamInfo) => ({
   consumers: state.consumer_count,
   created,
 });
+
+const page = v.object({ total: v.number(), streams: v.nullish(v.array(streamInfo), []) });
+const purgeAnswer = v.object({ purged: v.number() });
+export const deletion = v.object({ success: v.boolean() });
+
+/** A header of a condition, where there is one. */
+export const expected = (header: string, value: string | number | undefined): [string, string][] =>
+  value === undefined ? [] : [[header, String(value)]];
 
 const one = v.strictObject({ stream: name });
 
@@ -82,18 +101,16 @@ export const streamActions: Readonly<Record<string, Action>> = {
         ),
       }),
       example: { subject: 'orders.paid', json: { id: 42 }, stream: 'ORDERS' },
-      run: ({ subject, headers, messageId, stream, lastSequence, lastSubjectSequence, ...content }, context) =>
-        withJetStream(context, async ({ client }) => {
-          const { duplicate, seq, ...ack } = await client.publish(subject, payloadOf(content), {
-            msgID: messageId ?? context.idempotencyKey,
-            headers: await headersOf(headers),
-            expect: {
-              ...(stream !== undefined && { streamName: stream }),
-              ...(lastSequence !== undefined && { lastSequence }),
-              ...(lastSubjectSequence !== undefined && { lastSubjectSequence }),
-            },
-          });
-          return { stream: ack.stream, sequence: seq, duplicate };
+      run: ({ subject, headers = {}, messageId, stream, lastSequence, lastSubjectSequence, ...content }, context) =>
+        withJetStream(context, async (jetstream) => {
+          const { seq, ...ack } = await jetstream.publish(subject, payloadOf(content), [
+            ...Object.entries(headers),
+            ['Nats-Msg-Id', messageId ?? context.idempotencyKey],
+            ...expected('Nats-Expected-Stream', stream),
+            ...expected('Nats-Expected-Last-Sequence', lastSequence),
+            ...expected('Nats-Expected-Last-Subject-Sequence', lastSubjectSequence),
+          ]);
+          return { stream: ack.stream, sequence: seq, duplicate: ack.duplicate };
         }),
     },
     connection,
@@ -105,7 +122,9 @@ export const streamActions: Readonly<Record<string, Action>> = {
       params: streamParams,
       example: { stream: 'ORDERS', subjects: ['orders.>'], maximumAgeSeconds: 604800 },
       run: (params, context) =>
-        withJetStream(context, async ({ manager }) => shown(await manager.streams.add(configOf(params)))),
+        withJetStream(context, async (jetstream) =>
+          shown(await jetstream.ask(`STREAM.CREATE.${params.stream}`, streamInfo, configOf(params))),
+        ),
     },
     connection,
   ),
@@ -116,7 +135,7 @@ export const streamActions: Readonly<Record<string, Action>> = {
       params: one,
       example: { stream: 'ORDERS' },
       run: ({ stream }, context) =>
-        withJetStream(context, async ({ manager }) => shown(await manager.streams.info(stream))),
+        withJetStream(context, async (jetstream) => shown(await jetstream.ask(`STREAM.INFO.${stream}`, streamInfo))),
     },
     connection,
   ),
@@ -129,10 +148,14 @@ export const streamActions: Readonly<Record<string, Action>> = {
       }),
       example: { subject: 'orders.>' },
       run: ({ subject }, context) =>
-        withJetStream(context, async ({ manager }) => {
-          const streams = [];
-          for await (const info of manager.streams.list(subject)) streams.push(shown(info));
-          return { streams };
+        withJetStream(context, async (jetstream) => {
+          const streams: ReturnType<typeof shown>[] = [];
+          for (;;) {
+            const asked = { offset: streams.length, ...(subject !== undefined && { subject }) };
+            const answer = await jetstream.ask('STREAM.LIST', page, asked);
+            streams.push(...answer.streams.map(shown));
+            if (answer.streams.length === 0 || streams.length >= answer.total) return { streams };
+          }
         }),
     },
     connection,
@@ -148,9 +171,9 @@ export const streamActions: Readonly<Record<string, Action>> = {
       }),
       example: { stream: 'ORDERS', subject: 'orders.test' },
       run: ({ stream, subject: filter, before: seq }, context) =>
-        withJetStream(context, async ({ manager }) => {
-          const chosen = filter === undefined ? undefined : { filter };
-          const { purged } = await manager.streams.purge(stream, seq === undefined ? chosen : { ...chosen, seq });
+        withJetStream(context, async (jetstream) => {
+          const chosen = { ...(filter !== undefined && { filter }), ...(seq !== undefined && { seq }) };
+          const { purged } = await jetstream.ask(`STREAM.PURGE.${stream}`, purgeAnswer, chosen);
           return { purged };
         }),
     },
@@ -163,7 +186,10 @@ export const streamActions: Readonly<Record<string, Action>> = {
       params: one,
       example: { stream: 'ORDERS' },
       run: ({ stream }, context) =>
-        withJetStream(context, async ({ manager }) => ({ deleted: await manager.streams.delete(stream) })),
+        withJetStream(context, async (jetstream) => {
+          const { success: deleted } = await jetstream.ask(`STREAM.DELETE.${stream}`, deletion);
+          return { deleted };
+        }),
     },
     connection,
   ),

@@ -1,80 +1,31 @@
 /** What a chain may listen to. */
 
 import * as v from 'valibot';
-import type { Msg } from '@nats-io/nats-core';
-import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
-import { connection, inSession, withJetStream, type JetStream, type Listening } from './connection.ts';
-import { pullConsumer, readMessage } from './consumers.ts';
-import { as, bodyOf, headersIn, name, pattern } from './messages.ts';
+import { connection, inSession, withJetStream, type Listening } from './connection.ts';
+import { addConsumer, checkConsumer, isEndOfPull, mustBeMessage } from './consumers.ts';
+import { as, bodyOf, headersIn, name, pattern, readMessage, type Form } from './messages.ts';
 import { defineSubscription, type SubscribedEvent, type Subscription } from '../kit/types.ts';
-import { fault, FaultError, ok, type Result } from '../../core/errors.ts';
+import type { NatsMessage } from '../../drivers/nats/frames.ts';
+import type { JetStream } from '../../drivers/nats/jetstream.ts';
+import { Mailbox } from '../../drivers/nats/mailbox.ts';
+import { FaultError, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 
 /** An end that was asked for is none that failed. */
 const unlessAborted = (result: Result<void>, { signal }: Listening): Result<void> =>
   signal.aborted ? ok(undefined) : result;
 
-const subjectEvent = (message: Msg, form: 'json' | 'text' | 'base64'): SubscribedEvent => {
-  const { body, encoding } = bodyOf(message.data, form);
-  const reply = message.reply === undefined || message.reply === '' ? {} : { 'nats-reply': message.reply };
+function subjectEvent(message: NatsMessage, form: Form): SubscribedEvent {
+  const { body, encoding } = bodyOf(message.payload, form);
+  const reply = message.reply === undefined ? {} : { 'nats-reply': message.reply };
   return { body, headers: { ...headersIn(message.headers), 'nats-subject': message.subject, encoding, ...reply } };
-};
+}
 
-const streamEvent = (message: JsMsg, stream: string, form: 'json' | 'text' | 'base64'): SubscribedEvent => {
+function streamEvent(message: NatsMessage, stream: string, form: Form): SubscribedEvent {
   const { body, encoding, subject, sequence, deliveries, time, headers } = readMessage(message, form);
   const own = { 'nats-subject': subject, 'nats-sequence': String(sequence), 'nats-deliveries': String(deliveries) };
   // The time tells a stream from one that was deleted and made anew under its name.
   return { id: `${stream}:${sequence}:${time}`, body, headers: { ...headers, ...own, 'nats-time': time, encoding } };
-};
-
-function closedDoor(): PromiseWithResolvers<void> {
-  const door = Promise.withResolvers<void>();
-  // Whoever waits for it hears of an error; at times nobody does.
-  door.promise.catch(() => undefined);
-  return door;
-}
-
-/** Messages in the order in which they came; what waits is bounded, since nothing holds their senders back. */
-function createMailbox() {
-  const waiting: Msg[] = [];
-  let bytes = 0;
-  let wake = closedDoor();
-  return {
-    put(error: Error | null, message: Msg): void {
-      bytes += error === null ? message.data.byteLength : 0;
-      if (error !== null) wake.reject(error);
-      else if (bytes > LIMITS.responseBodyBytes) wake.reject(new FaultError(TOO_MANY));
-      else {
-        waiting.push(message);
-        wake.resolve();
-      }
-    },
-    async take(): Promise<Msg[]> {
-      await wake.promise;
-      const taken = waiting.splice(0, LIMITS.natsEventBatch);
-      for (const { data } of taken) bytes -= data.byteLength;
-      if (waiting.length === 0) wake = closedDoor();
-      return taken;
-    },
-  };
-}
-
-const TOO_MANY = fault('upstream.too-large', 'NATS: Messages come faster than their runs are accepted.', {
-  retryable: true,
-});
-
-async function findOrCreate(jetstream: JetStream, given: StreamParams): ReturnType<typeof pullConsumer> {
-  const { stream, consumer, subject, from } = given;
-  await jetstream.manager.consumers.info(stream, consumer).catch(async (thrown: unknown) => {
-    if (!(thrown instanceof Error) || thrown.name !== 'ConsumerNotFoundError') throw thrown;
-    await jetstream.manager.consumers.add(stream, {
-      durable_name: consumer,
-      ack_policy: 'explicit',
-      deliver_policy: from,
-      ...(subject !== undefined && { filter_subject: subject }),
-    });
-  });
-  return pullConsumer(jetstream, stream, consumer);
 }
 
 const streamParams = v.strictObject({
@@ -86,15 +37,57 @@ const streamParams = v.strictObject({
 });
 type StreamParams = v.InferOutput<typeof streamParams>;
 
-/** Events of one delivery: what has come by now, and not more than the bounds. */
-async function* batchesOf(messages: ConsumerMessages): AsyncGenerator<JsMsg[]> {
-  let batch: JsMsg[] = [];
-  for await (const message of messages) {
-    batch.push(message);
-    if (messages.getPending() > 0 && batch.length < LIMITS.natsEventBatch) continue;
-    yield batch;
-    batch = [];
+const NO_CONSUMER = 404;
+
+async function findOrCreate(jetstream: JetStream, given: StreamParams): Promise<void> {
+  await checkConsumer(jetstream, given.stream, given.consumer).catch(async (thrown: unknown) => {
+    const data: unknown = thrown instanceof FaultError ? thrown.fault.data : undefined;
+    const status: unknown = typeof data === 'object' && data !== null ? Reflect.get(data, 'status') : undefined;
+    // It is also what a stream is that is not there; making the consumer tells which.
+    if (status !== NO_CONSUMER) throw thrown;
+    await addConsumer(jetstream, given);
+  });
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const ACK = encode('+ACK');
+const NAK = encode('-NAK');
+
+async function deliverBatch(jetstream: JetStream, batch: NatsMessage[], params: StreamParams, context: Listening) {
+  const answer = (word: Uint8Array): void => {
+    for (const { reply } of batch) if (reply !== undefined) jetstream.session.publish(reply, word);
+  };
+  try {
+    await context.deliver(batch.map((message) => streamEvent(message, params.stream, params.as)));
+  } catch (refused) {
+    answer(NAK);
+    await jetstream.session.flush();
+    throw refused;
   }
+  answer(ACK);
+}
+
+async function followStream(jetstream: JetStream, params: StreamParams, context: Listening): Promise<void> {
+  await findOrCreate(jetstream, params);
+  context.ready();
+  const { stream, consumer } = params;
+  const pull = { batch: LIMITS.natsEventBatch, expiresMilliseconds: LIMITS.natsPullMilliseconds };
+  const mailbox = new Mailbox();
+  const inbox = jetstream.session.inbox(mailbox.put);
+  let awaited = 0;
+  while (!context.signal.aborted) {
+    if (awaited <= 0) {
+      jetstream.pull(stream, consumer, inbox, pull);
+      awaited = pull.batch;
+    }
+    const came = await mailbox.take(pull.batch, pull.expiresMilliseconds + LIMITS.natsReplyMilliseconds);
+    const batch = came.filter(({ status }) => status === undefined);
+    awaited = came.length === 0 || came.some(isEndOfPull) ? 0 : awaited - batch.length;
+    if (batch.length > 0) await deliverBatch(jetstream, batch, params, context);
+    else await jetstream.session.flush();
+    for (const message of came) if (!isEndOfPull(message)) mustBeMessage(message);
+  }
+  await jetstream.session.flush();
 }
 
 export const subscriptions: Readonly<Record<string, Subscription>> = {
@@ -112,13 +105,15 @@ export const subscriptions: Readonly<Record<string, Subscription>> = {
         const result = await inSession(
           context,
           async (session): Promise<void> => {
-            const mailbox = createMailbox();
-            session.subscribe(subject, { callback: mailbox.put, ...(queue !== undefined && { queue }) });
+            const mailbox = new Mailbox();
+            session.listen(subject, mailbox.put, queue);
             await session.flush();
             context.ready();
             while (!context.signal.aborted) {
-              const messages = await mailbox.take();
-              await context.deliver(messages.map((message) => subjectEvent(message, form)));
+              const messages = await mailbox.take(LIMITS.natsEventBatch, LIMITS.natsPullMilliseconds);
+              if (messages.length > 0) await context.deliver(messages.map((message) => subjectEvent(message, form)));
+              // Nothing else would tell a server that is gone from one that has nothing to say.
+              else await session.flush();
             }
           },
           Infinity,
@@ -135,28 +130,8 @@ export const subscriptions: Readonly<Record<string, Subscription>> = {
       params: streamParams,
       example: { stream: 'ORDERS', consumer: 'tidegate', subject: 'orders.paid' },
       async run(params, context) {
-        const result = await withJetStream(
-          context,
-          async (jetstream): Promise<void> => {
-            const found = await findOrCreate(jetstream, params);
-            const messages = await found.consume({
-              max_messages: LIMITS.natsEventBatch,
-              abort_on_missing_resource: true,
-            });
-            context.ready();
-            for await (const batch of batchesOf(messages)) {
-              const delivered = context.deliver(batch.map((each) => streamEvent(each, params.stream, params.as)));
-              await delivered.catch(async (refused: unknown) => {
-                for (const message of batch) message.nak();
-                await jetstream.session.flush();
-                throw refused;
-              });
-              for (const message of batch) message.ack();
-            }
-          },
-          Infinity,
-        );
-        return unlessAborted(result, context);
+        const follow = (jetstream: JetStream): Promise<void> => followStream(jetstream, params, context);
+        return unlessAborted(await withJetStream(context, follow, Infinity), context);
       },
     },
     connection,

@@ -101,6 +101,7 @@ async function openSocket(host: SocketHost, { connect }: NatsWire, withTls: bool
   const plain = opened.value;
   // Failures show where it is read.
   plain.closed.catch(() => undefined);
+  await plain.opened;
   const greeting = withTls ? await readGreeting(plain) : undefined;
   const socket = withTls ? plain.startTls() : plain;
   socket.closed.catch(() => undefined);
@@ -128,7 +129,7 @@ async function readGreeting(socket: Socket): Promise<Uint8Array> {
       const { done, value } = await reader.read();
       if (done) throw new FaultError(BROKEN);
       greeting = Uint8Array.of(...greeting, ...value);
-      if (greeting.length > LIMITS.natsGreetingBytes) throw new FaultError(NO_GREETING);
+      if (greeting.length > LIMITS.natsLineBytes) throw new FaultError(NO_GREETING);
     }
   } finally {
     reader.releaseLock();

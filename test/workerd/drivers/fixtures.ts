@@ -33,6 +33,7 @@ export interface CallOptions {
   readonly fetch?: typeof fetch;
   readonly connect?: GuardedConnect;
   readonly hyperdrive?: HyperdriveByName;
+  readonly idempotencyKey?: string;
   readonly data?: D1Database;
   readonly sqlite?: ActionContext['sqlite'];
   readonly queues?: ActionContext['queues'];
@@ -60,7 +61,7 @@ export const actionsOf =
       connection,
       approvalLink: () => Promise.reject(new Error('no links here')),
       sendMessage: () => Promise.reject(new Error('no messages here')),
-      idempotencyKey: 'run:step:0',
+      idempotencyKey: options.idempotencyKey ?? 'run:step:0',
       signal: options.signal ?? new AbortController().signal,
       now: Date.now,
       input: {},
