@@ -34,13 +34,7 @@ const secrets = v.pipe(
     user: text,
     password: text,
     token: text,
-    seed: v.optional(
-      v.pipe(
-        v.string(),
-        v.regex(/^SU[A-Z2-7]{50,60}$/, 'Must be the seed of a user: SU…'),
-        v.description('The seed of an nkey.'),
-      ),
-    ),
+    seed: v.optional(v.pipe(v.string(), v.minLength(1), v.description('The seed of an nkey: `SU…`.'))),
     creds: v.optional(
       v.pipe(
         v.string(),

@@ -77,7 +77,7 @@ export function mustBeMessage({ status }: NatsMessage): void {
 /** Up to so many messages of a consumer. */
 export async function pullAll(jetstream: JetStream, stream: string, consumer: string, batch: number, wait: number) {
   const mailbox = new Mailbox();
-  jetstream.pull(stream, consumer, jetstream.session.inbox(mailbox.put), { batch, expiresMilliseconds: wait });
+  jetstream.pull(stream, consumer, jetstream.session.inbox(mailbox.put).subject, { batch, expiresMilliseconds: wait });
   const messages: NatsMessage[] = [];
   while (messages.length < batch) {
     const came = await mailbox.take(batch, wait + LIMITS.natsReplyMilliseconds);

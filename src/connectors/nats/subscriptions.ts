@@ -53,19 +53,11 @@ const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const ACK = encode('+ACK');
 const NAK = encode('-NAK');
 
-async function deliverBatch(jetstream: JetStream, batch: NatsMessage[], params: StreamParams, context: Listening) {
-  const answer = (word: Uint8Array): void => {
-    for (const { reply } of batch) if (reply !== undefined) jetstream.session.publish(reply, word);
-  };
-  try {
-    await context.deliver(batch.map((message) => streamEvent(message, params.stream, params.as)));
-  } catch (refused) {
-    answer(NAK);
-    await jetstream.session.flush();
-    throw refused;
+const answer = ({ session }: JetStream, messages: readonly NatsMessage[], word: Uint8Array): void => {
+  for (const { reply, status } of messages) {
+    if (reply !== undefined && status === undefined) session.publish(reply, word);
   }
-  answer(ACK);
-}
+};
 
 async function followStream(jetstream: JetStream, params: StreamParams, context: Listening): Promise<void> {
   await findOrCreate(jetstream, params);
@@ -77,14 +69,24 @@ async function followStream(jetstream: JetStream, params: StreamParams, context:
   let awaited = 0;
   while (!context.signal.aborted) {
     if (awaited <= 0) {
-      jetstream.pull(stream, consumer, inbox, pull);
+      jetstream.pull(stream, consumer, inbox.subject, pull);
       awaited = pull.batch;
     }
     const came = await mailbox.take(pull.batch, pull.expiresMilliseconds + LIMITS.natsReplyMilliseconds);
     const batch = came.filter(({ status }) => status === undefined);
     awaited = came.length === 0 || came.some(isEndOfPull) ? 0 : awaited - batch.length;
-    if (batch.length > 0) await deliverBatch(jetstream, batch, params, context);
-    else await jetstream.session.flush();
+    try {
+      if (batch.length > 0) await context.deliver(batch.map((message) => streamEvent(message, stream, params.as)));
+      else await jetstream.session.flush();
+    } catch (refused) {
+      // First, or the server would hand out here what is given back.
+      inbox.close();
+      await jetstream.session.flush();
+      answer(jetstream, [...batch, ...(await mailbox.take(Infinity, 0))], NAK);
+      await jetstream.session.flush();
+      throw refused;
+    }
+    answer(jetstream, batch, ACK);
     for (const message of came) if (!isEndOfPull(message)) mustBeMessage(message);
   }
   await jetstream.session.flush();

@@ -121,10 +121,11 @@ export class NatsSession {
   }
 
   /** A subject of this session alone, for what keeps its own subject on the way, as the messages of a stream do. */
-  inbox(listener: (message: NatsMessage) => void): string {
+  inbox(listener: (message: NatsMessage) => void): Inbox {
     const subject = this.#nextInbox('messages');
     this.listen(subject, listener);
-    return subject;
+    const subscription = this.#count;
+    return { subject, close: () => this.#send(`UNSUB ${subscription}\r\n`) };
   }
 
   /** @throws FaultError `upstream.unavailable` where nobody listens, `upstream.timeout` */
@@ -192,6 +193,12 @@ export class NatsSession {
     }
     this.#line.send(frame.subarray(0, at));
   }
+}
+
+export interface Inbox {
+  readonly subject: string;
+  /** The server sends nothing more there; what was on its way still comes. */
+  close(): void;
 }
 
 interface RequestOptions {

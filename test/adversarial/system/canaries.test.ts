@@ -225,6 +225,30 @@ const credentialsOf = (
     settings: { endpoint: address },
     secrets: { user: canary('a user of MySQL'), password: canary('a password of MySQL') },
   },
+  'c-nats': {
+    connector: 'nats',
+    settings: { url: address.replace('http', 'ws') },
+    secrets: { user: canary('a user of NATS'), password: canary('a password of NATS') },
+  },
+  'c-natstoken': {
+    connector: 'nats',
+    settings: { url: address.replace('http', 'ws') },
+    secrets: { token: canary('a token of NATS') },
+  },
+  'c-natsseed': {
+    connector: 'nats',
+    settings: { url: address.replace('http', 'ws') },
+    secrets: { seed: canary('a seed of NATS') },
+  },
+  'c-natscreds': {
+    connector: 'nats',
+    settings: { url: address.replace('http', 'ws') },
+    secrets: {
+      creds:
+        `-----BEGIN NATS USER JWT-----\n${canary('a JWT of NATS')}\n------END NATS USER JWT------\n` +
+        `-----BEGIN USER NKEY SEED-----\n${canary('a seed in creds')}\n------END USER NKEY SEED------`,
+    },
+  },
   'c-azurekey': {
     connector: 'azure-blob',
     settings: { account: 'account', endpoint: address, bucket: 'bucket' },

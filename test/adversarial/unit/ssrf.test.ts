@@ -77,6 +77,12 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       settings: (endpoint) => ({ endpoint, region: 'eu-central-1' }),
       secrets: { accessKeyId: 'a', secretAccessKey: 's' },
       params: () => ({ function: 'a' }),
+  nats: [
+    {
+      action: 'ping',
+      settings: (url) => ({ url: url.replace(/^http/, 'ws') }),
+      secrets: { token: 't' },
+      params: () => ({}),
     },
   ],
   mysql: [

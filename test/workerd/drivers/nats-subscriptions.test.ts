@@ -91,11 +91,22 @@ describe('a subject', () => {
   it('whose messages come faster than their runs are accepted ends it, instead of filling the memory', async () => {
     const subject = ownName('flood');
     const held = Promise.withResolvers<void>();
-    const flooded = listen('subject', { subject, as: 'text' }, { deliver: () => held.promise });
+    const begun = Promise.withResolvers<void>();
+    const deliver = (): Promise<void> => {
+      begun.resolve();
+      return held.promise;
+    };
+    const flooded = listen('subject', { subject, as: 'text' }, { deliver });
     await flooded.ready;
     const other = await otherSide();
+    other.publish(subject, 'first');
+    await begun.promise;
     for (let count = 0; count < 10; count += 1) other.publish(subject, 'x'.repeat(1_000_000));
     await other.flush();
+    // What the server has sent before it answers this has come.
+    other.publish(subject, 'last');
+    await other.flush();
+    await output(call('ping', {}));
     held.resolve();
     expect(await flooded.ended).toMatchObject({ ok: false, fault: { code: 'upstream.too-large', retryable: true } });
   });

@@ -200,6 +200,9 @@ describe('a connection', () => {
 
   it('with a seed that is not whole, not known, or with a wrong token is refused, without a word of it', async () => {
     const damaged = `${main.seed.slice(0, -4)}AAAA`;
+    for (const seed of ['short', 'SU ä', `${main.seed}A`, main.seed.toLowerCase()]) {
+      await faultOf(actionsOf(nats, { ...overTcp, secrets: { seed } })('ping', {}), 'connection.invalid');
+    }
     const first = await faultOf(
       actionsOf(nats, { ...overTcp, secrets: { seed: damaged } })('ping', {}),
       'connection.invalid',
@@ -214,7 +217,7 @@ describe('a connection', () => {
     { user: 'a' },
     { password: 'a' },
     { token: 'a', user: 'a', password: 'b' },
-    { seed: 'SA' },
+    { seed: '' },
     { creds: 'no creds' },
   ])('with the secrets %j is refused', (given) => {
     expect(v.safeParse(nats.connection?.secrets ?? v.never(), given).success).toBe(false);
