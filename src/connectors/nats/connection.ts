@@ -77,10 +77,12 @@ type Wire = Pick<Context, 'fetch' | 'connect' | 'connection' | 'signal'>;
 
 /** @param maximumBytes that the session may receive; `Infinity` for one that goes on forever */
 export function inSession<T>(
-  { fetch, connect, signal, connection: { settings: at, secrets: credentials } }: Wire,
+  wire: Wire,
   use: (session: NatsSession) => Promise<T>,
   maximumBytes?: number,
 ): Promise<Result<T>> {
+  const { fetch, connect, signal } = wire;
+  const { settings: at, secrets: credentials } = wire.connection;
   const target = { url: at.url, credentials, inboxPrefix: at.inboxPrefix, maximumBytes };
   return withNats(target, { fetch, connect, signal }, use);
 }
