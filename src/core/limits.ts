@@ -130,6 +130,16 @@ export const LIMITS = {
   natsKeys: 10_000,
   /** Messages that a subscription holds and delivers at a time. */
   natsEventBatch: 100,
+  /** A line of a reply of Redis: statuses, numbers and errors; an error may quote what it was sent. */
+  redisLineBytes: 64 * 1024,
+  /** Elements of one reply of Redis: each may take four bytes on the wire and ten times as much in memory. */
+  redisReplyItems: 1_000_000,
+  /** How long a subscription to Redis waits for messages before it asks whether the server is still there. */
+  redisIdleMilliseconds: 30_000,
+  /** How long it then waits for the answer. */
+  redisAnswerMilliseconds: 10_000,
+  /** Entries of a stream that one subscription takes at a time: their runs are made durable together. */
+  redisStreamEntries: 1_000,
   /** A part of a large object on its way: S3 takes no less, Google multiples of 256 KiB, and memory a few of them. */
   objectPartBytes: 5 * 1024 * 1024,
   /** Parts of one object; S3 and R2 take no more. */

@@ -31,6 +31,7 @@ import * as onDemandRabbitmq from './on-demand-rabbitmq.ts';
 import * as mongodbServers from './mongodb.ts';
 import * as hostileMysql from './hostile-mysql.ts';
 import * as hostileSmtp from './hostile-smtp.ts';
+import * as hostileRedis from './hostile-redis.ts';
 import * as unrulyServer from './unruly.ts';
 
 /** Plain JSON: it travels into workerd. */
@@ -58,7 +59,19 @@ export interface TestServers {
   };
   /** See mongodb.ts. */
   readonly mongodb: mongodbServers.MongodbUnderTest;
-  readonly redis: { readonly url: string; readonly token: string };
+  readonly redis: {
+    /** A bridge to the database 0, and its token. */
+    readonly url: string;
+    readonly token: string;
+    /** The server itself: `redis://` without a database and login, and by TLS; see {@link CERTIFICATE}. */
+    readonly tcp: string;
+    readonly tls: string;
+    readonly password: string;
+    /** May do little; see {@link READER}. */
+    readonly reader: { readonly user: string; readonly password: string };
+    /** Addresses of servers that are no good Redis; see hostile-redis.ts. */
+    readonly hostile: Readonly<Record<hostileRedis.Attack, string>>;
+  };
   readonly s3: {
     readonly endpoint: string;
     readonly region: string;
@@ -125,6 +138,9 @@ const CERTIFICATE = {
   path: resolve(import.meta.dirname, 'untrusted-certificate.pem'),
   keyPath: resolve(import.meta.dirname, 'untrusted-key.pem'),
 };
+
+/** Rules of the ACL of Redis. */
+const READER = 'resetchannels ~reader:* +get +ping +select';
 
 /** No test run takes so long. */
 const ABANDONED_MILLISECONDS = 3_600_000;
@@ -203,10 +219,23 @@ function startAll(): Shared {
   };
 
   const redis = async (): Promise<TestServers['redis']> => {
-    const { url } = await keep(redisServer.start(await at('redis')));
+    const reader = { user: 'reader', password: 'password-of-reader' };
+    const users = { [reader.user]: `on >${reader.password} ${READER}` };
+    const [server, hostile] = await Promise.all([
+      at('redis').then((options) => keep(redisServer.start({ ...options, users, certificate: CERTIFICATE }))),
+      keep(hostileRedis.start()),
+    ]);
     const token = 'redis-token';
-    const { port } = await keep(listen(createRedisBridge({ url, token })));
-    return { url: `http://127.0.0.1:${port}`, token };
+    const { port } = await keep(listen(createRedisBridge({ url: server.url, token })));
+    return {
+      url: `http://127.0.0.1:${port}`,
+      token,
+      tcp: `redis://${new URL(server.url).host}`,
+      tls: `rediss://localhost:${server.tlsPort}`,
+      password: server.password,
+      reader,
+      hostile: hostile.urls,
+    };
   };
 
   const s3 = async (): Promise<TestServers['s3']> => {
