@@ -4,6 +4,7 @@ import { collections } from './collections.ts';
 import { facts } from './connection.ts';
 import { scripts } from './scripts.ts';
 import { streams } from './streams.ts';
+import { subscriptions } from './subscriptions.ts';
 import { values } from './values.ts';
 import type { Connector } from '../kit/types.ts';
 
@@ -12,4 +13,5 @@ export const redis: Connector = {
   title: 'Redis',
   connection: facts,
   actions: { ...values, ...collections, ...streams, ...scripts },
+  subscriptions,
 };

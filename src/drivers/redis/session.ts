@@ -60,7 +60,8 @@ export class RedisSession {
     const abort = (): void => signal && session.end(abortFault(signal));
     signal?.addEventListener('abort', abort, { once: true });
     session.#forget = () => signal?.removeEventListener('abort', abort);
-    const late = fault('upstream.timeout', 'Redis did not open a session in time.');
+    const hint = tls ? '; does it speak TLS on that port?' : '.';
+    const late = fault('upstream.timeout', `Redis did not open a session in time${hint}`);
     const timer = setTimeout(() => session.end(late), LIMITS.databaseConnectMilliseconds);
     try {
       await Promise.race([session.#greet(address, options), session.#ended.promise]);
@@ -176,7 +177,11 @@ export class RedisSession {
   }
 }
 
-export const LOST: Fault = fault('upstream.unreachable', 'Redis broke off the connection.');
+const LOST: Fault = fault('upstream.unreachable', 'Redis broke off the connection.');
+
+/** Whether it is what a session throws that was there and is not any more. */
+export const isLost = (thrown: unknown): boolean =>
+  thrown instanceof FaultError && thrown.fault.message === LOST.message;
 
 const selection = (database: number): Command[] => (database === 0 ? [] : [['SELECT', database]]);
 
