@@ -104,6 +104,11 @@ const credentialsOf = (
     secrets: { headers: { 'x-vendor': canary('a header alone') } },
   },
   'c-redis': { connector: 'redis', settings: { url: address }, secrets: { token: canary('a token of Redis') } },
+  'c-redis-tcp': {
+    connector: 'redis',
+    settings: { url: address.replace('http', 'redis') },
+    secrets: { user: canary('a user of Redis'), password: canary('a password of Redis') },
+  },
   'c-s3': {
     connector: 's3',
     settings: { endpoint: address, region: 'r', bucket: 'bucket' },
@@ -344,6 +349,7 @@ async function useConnections(): Promise<void> {
     steps[id] = { use: 'git.refs', connection: `c-${id}`, with: {}, ...fails };
   }
   steps['lambda'] = { use: 'lambda.invoke', connection: 'c-lambda', with: {}, ...fails };
+  steps['redistcp'] = { use: 'redis.get', connection: 'c-redis-tcp', with: { key: 'a' }, ...fails };
   steps['s3'] = { use: 's3.get', connection: 'c-s3', with: { key: 'a' }, ...fails };
   for (const [id, use] of [
     ['azure', 'azure-blob.get'],
