@@ -38,15 +38,7 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
     { action: 'request', params: (url) => ({ method: 'OPTIONS', url, query: { a: 1 } }) },
     { action: 'post', settings: (baseUrl) => ({ baseUrl }), secrets: { bearer: 't' }, params: () => ({ url: '/a' }) },
   ],
-  redis: [
-    { action: 'get', settings: (url) => ({ url }), secrets: { token: 't' }, params: () => ({ key: 'a' }) },
-    {
-      action: 'get',
-      settings: (url) => ({ url: url.replace(/^https?:(\/\/[^/?#]*).*$/is, 'redis:$1') }),
-      secrets: { password: 'p' },
-      params: () => ({ key: 'a' }),
-    },
-  ],
+  redis: [{ action: 'get', settings: (url) => ({ url }), secrets: { token: 't' }, params: () => ({ key: 'a' }) }],
   s3: [
     {
       action: 'get',

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { mysql } from '../../../src/connectors/mysql/index.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { actionsOf, DEAD_ADDRESS, faultOf, output, servers, written, type Credentials } from './fixtures.ts';
+import { probesWork } from './probes.ts';
 
 const { host, port, user, password, database, endpoint, token } = servers.mysql;
 const tcp: Credentials = { settings: { host, port, database, tls: 'disable' }, secrets: { user, password } };
@@ -422,4 +423,21 @@ describe('connections', () => {
     expect(fault).toMatchObject({ retryable: true, data: { errno: 1226 } });
     await output(holder);
   });
+});
+
+probesWork({
+  'MySQL over TCP': {
+    connector: 'mysql',
+    settings: tcp.settings,
+    secrets: tcp.secrets,
+    wrong: { password: 'canary' },
+    dead: { settings: { port: 1 } },
+  },
+  'MySQL over HTTP': {
+    connector: 'mysql',
+    settings: http.settings,
+    secrets: http.secrets,
+    wrong: { password: 'canary' },
+    dead: { settings: { endpoint: DEAD_ADDRESS } },
+  },
 });
