@@ -77,6 +77,8 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       settings: (endpoint) => ({ endpoint, region: 'eu-central-1' }),
       secrets: { accessKeyId: 'a', secretAccessKey: 's' },
       params: () => ({ function: 'a' }),
+    },
+  ],
   nats: [
     {
       action: 'ping',
@@ -99,11 +101,6 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
       action: 'ping',
       // Without query and fragment, which its schema refuses; a socket is refused below.
       settings: (url) => ({ url: url.replace(/^http/i, 'ws').replace(/[?#].*$/s, '') }),
-  smtp: [
-    {
-      action: 'verify',
-      // A host is all that it takes; the guard of sockets has its own rows.
-      settings: (url) => ({ host: url.replace(/^[a-z]+:\/*([^/?#]*).*$/is, '$1') }),
       secrets: {},
       params: () => ({}),
     },
@@ -122,14 +119,7 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
 const QUIET = new Set(['data', 'flow', 'd1', 'sqlite', 'queue', 'r2', 'objects', 'webhooks']);
 
 /** They send through sockets alone, whose guard is tried below. */
-const BY_SOCKET = new Set(['rabbitmq']);
-/**
- * They fetch nothing themselves; messages of `webhooks` leave from the gateway's own objects, copies by the stores,
- * and `mongodb` opens sockets only.
- */
-const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'webhooks', 'mongodb']);
-/** They send nothing themselves, or through guarded sockets only (`smtp`); messages of `webhooks` leave from the gateway's own objects, copies by the stores. */
-const QUIET = new Set(['data', 'flow', 'd1', 'r2', 'objects', 'smtp', 'webhooks']);
+const BY_SOCKET = new Set(['mongodb', 'rabbitmq', 'smtp']);
 
 /** `refused`, by whatever looks at the address first. */
 async function attempt(connector: Connector, way: Way, url: string): Promise<string> {

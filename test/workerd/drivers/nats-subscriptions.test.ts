@@ -2,7 +2,7 @@ import { connect } from 'cloudflare:sockets';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { nats } from '../../../src/connectors/nats/index.ts';
-import type { SubscribedEvent } from '../../../src/connectors/kit/types.ts';
+import type { SubscribedEvent, SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
 import { ok, type Result } from '../../../src/core/errors.ts';
 import type { GuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
 import { output } from './fixtures.ts';
@@ -11,7 +11,7 @@ import { breakable, call, otherSide, overTcp, ownName, secrets } from './nats-fi
 interface Listening {
   readonly events: SubscribedEvent[];
   readonly ready: Promise<void>;
-  readonly ended: Promise<Result<void>>;
+  readonly ended: Promise<Result<SubscriptionEnd | void>>;
   stop(): void;
 }
 

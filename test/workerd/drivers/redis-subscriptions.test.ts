@@ -2,7 +2,7 @@ import { connect } from 'cloudflare:sockets';
 import * as v from 'valibot';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { redis } from '../../../src/connectors/redis/index.ts';
-import type { SubscribedEvent, SubscriptionContext } from '../../../src/connectors/kit/types.ts';
+import type { SubscribedEvent, SubscriptionContext, SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
 import { fault, FaultError, ok, type Result } from '../../../src/core/errors.ts';
 import { actionsOf, faultOf, output, servers } from './fixtures.ts';
 
@@ -20,7 +20,7 @@ interface Listening {
   readonly events: SubscribedEvent[];
   readonly batches: number[];
   readonly ready: Promise<void>;
-  readonly ended: Promise<Result<void>>;
+  readonly ended: Promise<Result<SubscriptionEnd | void>>;
   readonly sockets: Socket[];
   stop(): void;
 }
