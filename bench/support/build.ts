@@ -3,6 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
+import { unstable_readConfig as readConfig } from 'wrangler';
 import type { Build } from '../../scripts/launcher/build.ts';
 import { runNode } from '../../scripts/launcher/child.ts';
 
@@ -19,7 +20,10 @@ export async function buildBench(name: string, configPath: string, entry = ''): 
   mkdirSync(directory, { recursive: true });
   const bindingsPath = join(directory, 'bindings.json');
   const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js');
-  const deploy = ['deploy', ...(entry === '' ? [] : [entry]), '--dry-run', '--config', configPath];
+  // Parts of the gateway are built as they are there.
+  const { alias = {} } = readConfig({ config: join(ROOT, 'wrangler.toml') });
+  const aliases = Object.entries(alias).flatMap(([from, to]) => ['--alias', `${from}:${to}`]);
+  const deploy = ['deploy', ...(entry === '' ? [] : [entry]), '--dry-run', '--config', configPath, ...aliases];
   const problem = `The Worker ${name} could not be built.`;
   await Promise.all([
     runNode(ROOT, problem, [wrangler, ...deploy, '--outdir', directory]),
