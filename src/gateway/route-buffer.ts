@@ -48,18 +48,24 @@ const LENGTH = 1;
 const LITERAL = 2;
 const PARAMETER = 3;
 const ENDS = 4;
-const LASTS = 5;
-const RESTS = 6;
-const NODE_WORDS = 7;
+const NODE_WORDS = 5;
 
 const MANY = -1;
 
-/** An end of routes, and the place of the next one, of another method. */
-const METHOD = 0;
+/** An end of routes: its kind with its method, {@link kindOf}, and the place of the next one of the node. */
+const KIND = 0;
 const TARGET = 1;
 const NAMES = 2;
 const NEXT = 3;
 const END_WORDS = 4;
+
+/** Where an end stands: at the node, at a parameter behind it that is the last, or at `{rest*}`. */
+const HERE = 0;
+const LAST = 1;
+const REST = 2;
+const KINDS = 3;
+
+const kindOf = (where: number, method: number): number => method * KINDS + where;
 
 const UNITS_PER_WORD = 2;
 
@@ -91,7 +97,7 @@ export class RouteBuffer<T> {
     const edges: (readonly [hash: number, place: number])[] = [];
     this.root = this.#lay(root, 0, '', edges);
     let pairs = 4;
-    while (pairs < 2 * edges.length) pairs *= 2;
+    while (pairs < 1.5 * edges.length) pairs *= 2;
     this.#mask = pairs - 1;
     this.#edges = new Int32Array(2 * pairs);
     for (const [hash, place] of edges) {
@@ -135,36 +141,39 @@ export class RouteBuffer<T> {
     const end = literal && this.#enter(literal, slash, search);
     if (end !== 0) return end;
     // An empty segment is no value: `/orders//items` does not match `/orders/{id}/items`.
-    const last = slash === -1 ? this.#word(node + LASTS) : 0;
-    const parameter = this.#word(node + PARAMETER);
-    if (to > from && (parameter !== 0 || last !== 0)) {
-      values.push(path.slice(from, to));
-      const behind = this.#named(last, search) || (parameter && this.#enter(parameter, slash, search));
-      if (behind !== 0) return behind;
-      values.pop();
+    if (to > from) {
+      const last = slash === -1 ? this.#end(node, LAST, search) : 0;
+      const parameter = last === 0 ? this.#word(node + PARAMETER) : 0;
+      if (last !== 0 || parameter !== 0) {
+        values.push(path.slice(from, to));
+        const behind = last || this.#enter(parameter, slash, search);
+        if (behind !== 0) return behind;
+        values.pop();
+      }
     }
     return this.#rest(node, from, search);
   }
 
   #enter(node: number, slash: number, search: Search): number {
     if (slash !== -1) return this.walk(node, slash + 1, search);
-    return this.#named(this.#word(node + ENDS), search) || this.#rest(node, search.path.length, search);
+    return this.#end(node, HERE, search) || this.#rest(node, search.path.length, search);
   }
 
   #rest(node: number, from: number, search: Search): number {
-    const end = this.#named(this.#word(node + RESTS), search);
+    const end = this.#end(node, REST, search);
     if (end !== 0) search.values.push(search.path.slice(from));
     return end;
   }
 
-  /** Of a list of ends, that of the method. */
-  #named(first: number, { method, allowed }: Search): number {
+  /** Of the ends of a node, that of the method, or of any. */
+  #end(node: number, where: number, { method, allowed }: Search): number {
     let any = 0;
-    for (let end = first; end !== 0; end = this.#word(end + NEXT)) {
-      const own = this.#word(end + METHOD);
-      if (own === method) return end;
-      if (allowed !== undefined) allowed.add(this.#methods[own] ?? '');
-      else if (own === this.#any) any = end;
+    for (let end = this.#word(node + ENDS); end !== 0; end = this.#word(end + NEXT)) {
+      const kind = this.#word(end + KIND);
+      if (kind === kindOf(where, method)) return end;
+      if (kind % KINDS !== where) continue;
+      if (allowed !== undefined) allowed.add(this.#methods[(kind - where) / KINDS] ?? '');
+      else if (kind === kindOf(where, this.#any)) any = end;
     }
     return any;
   }
@@ -191,9 +200,9 @@ export class RouteBuffer<T> {
     for (let index = 0; index < segment.length; index++) {
       this.#units[UNITS_PER_WORD * (place + NODE_WORDS) + index] = segment.charCodeAt(index);
     }
-    this.#set(place + ENDS, this.#list(ends));
-    this.#set(place + LASTS, this.#list(lasts));
-    this.#set(place + RESTS, this.#list(rests));
+    let end = this.#list(ends, HERE, 0);
+    end = this.#list(lasts, LAST, end);
+    this.#set(place + ENDS, this.#list(rests, REST, end));
     if (parameter !== undefined) this.#set(place + PARAMETER, this.#lay(parameter, place, '', edges));
     for (const [text, child] of literals) {
       const childPlace = this.#lay(child, place, text, edges);
@@ -203,14 +212,18 @@ export class RouteBuffer<T> {
     return place;
   }
 
-  #list([end, ...others]: readonly End<T>[]): number {
-    if (end === undefined) return 0;
-    const place = this.#take(END_WORDS);
-    this.#set(place + METHOD, this.#idOf(this.#methodIds, this.#methods, end.method, end.method));
-    this.#set(place + TARGET, this.#targets.push(end.target) - 1);
-    this.#set(place + NAMES, this.#idOf(this.#namesIds, this.#names, end.names.join('/'), end.names));
-    this.#set(place + NEXT, this.#list(others));
-    return place;
+  /** In front of `next`; of one kind there is no order. */
+  #list(ends: readonly End<T>[], where: number, next: number): number {
+    let first = next;
+    for (const { method, target, names } of ends) {
+      const place = this.#take(END_WORDS);
+      this.#set(place + KIND, kindOf(where, this.#idOf(this.#methodIds, this.#methods, method, method)));
+      this.#set(place + TARGET, this.#targets.push(target) - 1);
+      this.#set(place + NAMES, this.#idOf(this.#namesIds, this.#names, names.join('/'), names));
+      this.#set(place + NEXT, first);
+      first = place;
+    }
+    return first;
   }
 
   #idOf<V>(ids: Map<string, number>, values: V[], key: string, value: V): number {
