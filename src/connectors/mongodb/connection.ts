@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import type { Result } from '../../core/errors.ts';
 import type { SocketHost } from '../../core/policy/egress.ts';
 import { inSession, type MongoTarget, type Session } from '../../drivers/mongodb/session.ts';
+import { password, tlsOr, user } from '../kit/address.ts';
 import type { ActionContext, ConnectionFacts } from '../kit/types.ts';
 
 const DEFAULT_PORT = 27_017;
@@ -22,19 +23,10 @@ const settings = v.strictObject({
     v.description('What the steps work on.'),
   ),
   authSource: v.optional(v.pipe(v.string(), v.minLength(1), v.description('The database of the user.')), 'admin'),
-  tls: v.optional(
-    v.pipe(
-      v.picklist(['verify', 'disable']),
-      v.description('`verify` requires certificates that are valid for `hosts`; `disable` sends data in the clear.'),
-    ),
-    'verify',
-  ),
+  tls: tlsOr('`verify` requires certificates that are valid for `hosts`; `disable` sends data in the clear.'),
 });
 
-const secrets = v.strictObject({
-  user: v.pipe(v.string(), v.minLength(1)),
-  password: v.pipe(v.string(), v.minLength(1)),
-});
+const secrets = v.strictObject({ user, password });
 
 export const connection = { settings, secrets };
 type Settings = v.InferOutput<typeof settings>;

@@ -5,26 +5,15 @@ import { fail, ok, type Result } from '../../core/errors.ts';
 import type { MysqlDriver, MysqlResult } from '../../drivers/mysql/driver.ts';
 import { createHttpDriver } from '../../drivers/mysql/http.ts';
 import { createTcpDriver } from '../../drivers/mysql/tcp.ts';
+import { hostName, password, portOr, tlsOr, user } from '../kit/address.ts';
 import { originOf, type ActionContext, type ConnectionFacts } from '../kit/types.ts';
 
 /** Checked as a whole when a connection is opened: either `endpoint`, or `host` and `database`. */
 const settings = v.strictObject({
-  host: v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^[^\s:/?#@\\[\]]+$/, 'Must be the name or the IPv4 address of a host, without a port.'),
-      v.description('The server, reached over TCP.'),
-    ),
-  ),
-  port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)), 3306),
+  host: v.optional(v.pipe(hostName, v.description('The server, reached over TCP.'))),
+  port: portOr(3306),
   database: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(64))),
-  tls: v.optional(
-    v.pipe(
-      v.picklist(['verify', 'disable']),
-      v.description('`verify` requires a certificate that is valid for `host`; `disable` sends data in the clear.'),
-    ),
-    'verify',
-  ),
+  tls: tlsOr('`verify` requires a certificate that is valid for `host`; `disable` sends data in the clear.'),
   endpoint: v.optional(
     v.pipe(
       v.string(),
@@ -34,10 +23,7 @@ const settings = v.strictObject({
   ),
 });
 
-const secrets = v.strictObject({
-  user: v.pipe(v.string(), v.minLength(1)),
-  password: v.pipe(v.string(), v.minLength(1), v.description('At a bridge its token.')),
-});
+const secrets = v.strictObject({ user, password: v.pipe(password, v.description('At a bridge its token.')) });
 
 export const connection = { settings, secrets };
 type Settings = v.InferOutput<typeof settings>;

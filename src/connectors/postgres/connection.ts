@@ -5,6 +5,7 @@ import { fail, ok, type Result } from '../../core/errors.ts';
 import { addressOf, MALFORMED, type PostgresDriver, type PostgresResult } from '../../drivers/postgres/driver.ts';
 import { createHttpDriver, isNeon } from '../../drivers/postgres/http.ts';
 import { createTcpDriver } from '../../drivers/postgres/tcp.ts';
+import { tlsOr } from '../kit/address.ts';
 import { originOf, type ActionContext, type ConnectionFacts } from '../kit/types.ts';
 
 const settings = v.strictObject({
@@ -30,15 +31,7 @@ const settings = v.strictObject({
       v.description('The Hyperdrive binding of the Worker, which knows the database and its credentials.'),
     ),
   ),
-  tls: v.optional(
-    v.pipe(
-      v.picklist(['verify', 'disable']),
-      v.description(
-        '`tcp`: `verify` requires a certificate that the runtime trusts; `disable` sends data in the clear.',
-      ),
-    ),
-    'verify',
-  ),
+  tls: tlsOr('`tcp`: `verify` requires a certificate that the runtime trusts; `disable` sends data in the clear.'),
 });
 
 const secrets = v.strictObject({

@@ -2,28 +2,17 @@
 
 import * as v from 'valibot';
 import type { RabbitmqConnection, SocketWire } from '../../drivers/rabbitmq/session.ts';
+import { hostName, password, portOr, tlsOr, user } from '../kit/address.ts';
 import type { ActionContext, ConnectionFacts, SubscriptionContext } from '../kit/types.ts';
 
 const settings = v.strictObject({
-  host: v.pipe(
-    v.string(),
-    v.regex(/^[^\s:/?#@\\[\]]+$/, 'Must be the name or the IPv4 address of a host, without a port.'),
-  ),
-  port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)), 5671),
+  host: hostName,
+  port: portOr(5671),
   vhost: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(255)), '/'),
-  tls: v.optional(
-    v.pipe(
-      v.picklist(['verify', 'disable']),
-      v.description('`verify` (amqps) requires a certificate that is valid for `host`; `disable` is in the clear.'),
-    ),
-    'verify',
-  ),
+  tls: tlsOr('`verify` (amqps) requires a certificate that is valid for `host`; `disable` is in the clear.'),
 });
 
-const secrets = v.strictObject({
-  user: v.pipe(v.string(), v.minLength(1)),
-  password: v.pipe(v.string(), v.minLength(1)),
-});
+const secrets = v.strictObject({ user, password });
 
 export const connection = { settings, secrets };
 type Settings = v.InferOutput<typeof settings>;
