@@ -8,6 +8,7 @@ import { flow } from './flow/index.ts';
 import { gcs } from './gcs/index.ts';
 import { git } from './git/index.ts';
 import { http } from './http/index.ts';
+import { kafka } from './kafka/index.ts';
 import type { Connector } from './kit/types.ts';
 import { lambda } from './lambda/index.ts';
 import { mqtt } from './mqtt/index.ts';
@@ -35,6 +36,7 @@ export const connectors: readonly Connector[] = [
   mongodb,
   mysql,
   postgres,
+  kafka,
   rabbitmq,
   redis,
   s3,

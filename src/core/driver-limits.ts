@@ -42,6 +42,31 @@ export const DRIVER_LIMITS = {
   mongoChunkBytes: 255 * 1024,
   /** How deep `and`, `or` and `not` of a condition on rows nest; they are built by recursion. */
   conditionDepth: 32,
+  /** Records of one `kafka.publish` and of one `kafka.read`; a call of the proxy holds them all in memory. */
+  kafkaRecords: 1_000,
+  /** Key and value of a record: brokers take 1 MiB with its frame, unless their owner says otherwise. */
+  kafkaRecordBytes: 1_048_000,
+  /** All of one `kafka.publish`; in base64 a third more. */
+  kafkaPublishBytes: 5 * 1024 * 1024,
+  /** A call of a proxy of Kafka besides the time that it is asked to wait; a group may have to settle first. */
+  kafkaCallMilliseconds: 30_000,
+  /** How long a proxy of Kafka waits for records before it answers with none. */
+  kafkaPollMilliseconds: 10_000,
+  /** The first poll joins the group; so long until a subscription is known to work. */
+  kafkaFirstPollMilliseconds: 500,
+  /**
+   * What one poll brings. Confluent's proxy hands out at most 30 records, and never one beyond the bound; Redpanda's
+   * takes it for a bound of its compressed batches, whose first it sends whatever its size.
+   */
+  kafkaPollBytes: { confluent: 3 * 1024 * 1024, redpanda: 256 * 1024 },
+  /** Records that a subscription delivers and commits at a time. */
+  kafkaEventBatch: 200,
+  /** Before a proxy is asked again that answered at once with nothing, and how often that may be in a row. */
+  kafkaIdleMilliseconds: 1_000,
+  /** How long the end of a consumer instance may take; a subscription that ends has five seconds. */
+  kafkaGoodbyeMilliseconds: 3_000,
+  /** Partitions whose place fits into the cursor of a subscription. */
+  kafkaCursorPartitions: 150,
   /** A line of a server of NATS; the longest, `INFO` of a large cluster, has a few KB. */
   natsLineBytes: 64 * 1024,
   /** How long JetStream may take to confirm an acknowledgement or hand out what is there. */
