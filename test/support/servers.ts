@@ -16,6 +16,8 @@ import * as mosquittoServer from '../../scripts/servers/mosquitto.ts';
 import * as gcsServer from '../../scripts/servers/gcs.ts';
 import type { GcsServiceAccount } from '../../scripts/servers/gcs.ts';
 import * as gitServer from '../../scripts/servers/git.ts';
+import * as kafkaProxy from '../../scripts/servers/kafka-proxy.ts';
+import type { KafkaProxyServer } from '../../scripts/servers/kafka-proxy.ts';
 import * as lambdaServer from '../../scripts/servers/lambda.ts';
 import * as natsServer from '../../scripts/servers/nats.ts';
 import * as oidcServer from '../../scripts/servers/oidc.ts';
@@ -91,6 +93,8 @@ export interface TestServers {
   readonly docker: Omit<podmanServer.PodmanServer, 'stop'> | null;
   /** See scripts/servers/git.ts. */
   readonly git: Omit<gitServer.GitServer, 'stop'>;
+  /** Stand-ins; see scripts/servers/kafka-proxy.ts. */
+  readonly kafka: Readonly<Record<'confluent' | 'redpanda', Omit<KafkaProxyServer, 'stop'>>>;
   /** See scripts/servers/lambda.ts. */
   readonly lambda: Omit<lambdaServer.LambdaServer, 'stop'>;
   readonly mqtt: Omit<mosquittoServer.MosquittoServer, 'stop'> & {
@@ -284,6 +288,15 @@ function startAll(): Shared {
     return server;
   };
 
+  const kafka = async (): Promise<TestServers['kafka']> => {
+    const startOne = async (proxy: 'confluent' | 'redpanda') => {
+      const { stop: _, ...server } = await keep(kafkaProxy.start({ proxy }));
+      return server;
+    };
+    const [confluent, redpanda] = await Promise.all([startOne('confluent'), startOne('redpanda')]);
+    return { confluent, redpanda };
+  };
+
   const mqtt = async (): Promise<TestServers['mqtt']> => {
     const options = { ...(await at('mosquitto')), certificate: CERTIFICATE };
     const { stop: _, ...server } = await keep(mosquittoServer.start(options));
@@ -328,6 +341,7 @@ function startAll(): Shared {
     gcs: gcs(),
     mysql: mysql(),
     lambda: lambda(),
+    kafka: kafka(),
     git: git(),
     docker: docker(),
     mqtt: mqtt(),

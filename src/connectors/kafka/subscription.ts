@@ -114,13 +114,19 @@ const pause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
     signal.addEventListener('abort', done);
   });
 
-async function follow(instance: Instance, state: State, given: Params, context: Context): Promise<Result<void>> {
+async function follow(
+  instance: Instance,
+  state: State,
+  given: Params,
+  context: Context,
+  answered: () => void,
+): Promise<Result<void>> {
   let timeoutMilliseconds: number = LIMITS.kafkaFirstPollMilliseconds;
   while (!context.signal.aborted) {
     const askedAt = context.now();
     const came = await poll(instance, timeoutMilliseconds);
     if (!came.ok) return came;
-    context.ready();
+    answered();
     if (came.value.length > 0) {
       const handed = await hand(instance, came.value, state, given.as, context);
       if (!handed.ok) return handed;
@@ -139,11 +145,14 @@ async function session(state: State, given: Params, context: Context): Promise<R
   const created = await createInstance(...open(context), { group, name: state.instance, from });
   if (!created.ok) return created;
   let isKnown = false;
-  const known = { ...context, ready: () => ((isKnown = true), context.ready()) };
+  const answered = (): void => {
+    isKnown = true;
+    context.ready();
+  };
   try {
     const subscribed = await subscribe(created.value, topic);
     if (!subscribed.ok) return subscribed;
-    const followed = await follow(created.value, state, given, known);
+    const followed = await follow(created.value, state, given, context, answered);
     if (followed.ok) return ok('over');
     // One that never answered is kept by another proxy than the one that is asked.
     if (errorCodeOf(followed.fault) !== NO_INSTANCE) return followed;
