@@ -289,6 +289,7 @@ function startAll(): Shared {
   };
 
   const kafka = async (): Promise<TestServers['kafka']> => {
+    console.warn('Kafka: stand-ins of ours for its HTTP proxies, not Kafka.');
     const startOne = async (proxy: 'confluent' | 'redpanda') => {
       const { stop: _, ...server } = await keep(kafkaProxy.start({ proxy }));
       return server;

@@ -178,6 +178,16 @@ const credentialsOf = (
     settings: { url: `${address.replace('http', 'ws')}/mqtt` },
     secrets: { username: canary('a user of MQTT'), password: canary('a password of MQTT') },
   },
+  'c-kafka': {
+    connector: 'kafka',
+    settings: { url: address },
+    secrets: { username: canary('a user of Kafka'), password: canary('a password of Kafka') },
+  },
+  'c-kafka-bearer': {
+    connector: 'kafka',
+    settings: { url: address, proxy: 'redpanda' },
+    secrets: { bearer: canary('a token of Kafka') },
+  },
   'c-rabbitmq': {
     connector: 'rabbitmq',
     settings: { host: '127.0.0.1', port: Number(new URL(address).port || 80), tls: 'disable' },
@@ -365,6 +375,14 @@ async function useConnections(): Promise<void> {
   ];
   steps['copy'] = { use: 'objects.copy', with: { from, to }, ...fails };
   steps['mqtt'] = { use: 'mqtt.ping', connection: 'c-mqtt', with: {}, ...fails };
+  steps['kafka'] = { use: 'kafka.ping', connection: 'c-kafka', with: {}, ...fails };
+  const records = [{ text: 'a' }];
+  steps['kafkabearer'] = {
+    use: 'kafka.publish',
+    connection: 'c-kafka-bearer',
+    with: { topic: 'a', records },
+    ...fails,
+  };
   steps['rabbitmq'] = { use: 'rabbitmq.ping', connection: 'c-rabbitmq', with: {}, ...fails };
   const ping = { command: { ping: 1 } };
   steps['mongodb'] = { use: 'mongodb.command', connection: 'c-mongodb', with: ping, ...fails };

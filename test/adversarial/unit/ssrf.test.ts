@@ -71,6 +71,15 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
   ],
   docker: [{ action: 'version', settings: (url) => ({ url }), secrets: { bearer: 't' }, params: () => ({}) }],
   git: [{ action: 'refs', settings: (url) => ({ url }), secrets: { password: 't' }, params: () => ({}) }],
+  kafka: [
+    { action: 'ping', settings: (url) => ({ url }), secrets: { bearer: 't' }, params: () => ({}) },
+    {
+      action: 'read',
+      settings: (url) => ({ url, proxy: 'redpanda' }),
+      secrets: { username: 'u', password: 'p' },
+      params: () => ({ topic: 'a', partition: 0, offset: 0 }),
+    },
+  ],
   lambda: [
     {
       action: 'check',

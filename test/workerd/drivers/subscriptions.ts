@@ -19,6 +19,8 @@ export interface Listening {
 }
 
 export interface ListenOptions {
+  readonly cursor?: string | undefined;
+  readonly fetch?: typeof fetch;
   /** Throws for what is to be refused. */
   readonly accept?: (events: readonly SubscribedEvent[]) => void | Promise<void>;
 }
@@ -28,7 +30,7 @@ export function listenTo(
   { settings, secrets }: Credentials,
   name: string,
   params: unknown,
-  { accept }: ListenOptions = {},
+  { accept, cursor, fetch: base = fetch }: ListenOptions = {},
 ): Listening {
   const subscription = connector.subscriptions?.[name];
   const facts = connector.connection;
@@ -38,7 +40,7 @@ export function listenTo(
   const controller = new AbortController();
   const { promise: ready, resolve } = Promise.withResolvers<void>();
   const ended = subscription.run(v.parse(subscription.params, params), {
-    fetch,
+    fetch: base,
     connect: connectOnlyTo(
       (address, how) => ok(connect(address, how)),
       facts.sockets?.(parsed.settings, parsed.secrets) ?? [],
@@ -47,7 +49,7 @@ export function listenTo(
     connection: { name: 'test', ...parsed },
     now: Date.now,
     signal: controller.signal,
-    cursor: undefined,
+    cursor,
     ready: () => resolve(),
     async deliver(given) {
       await accept?.(given);
