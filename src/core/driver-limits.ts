@@ -61,7 +61,7 @@ export const DRIVER_LIMITS = {
   kafkaPollBytes: { confluent: 3 * 1024 * 1024, redpanda: 256 * 1024 },
   /** Records that a subscription delivers and commits at a time. */
   kafkaEventBatch: 200,
-  /** Before a proxy is asked again that answered at once with nothing, and how often that may be in a row. */
+  /** Before a proxy is asked again that answered at once with nothing. */
   kafkaIdleMilliseconds: 1_000,
   /** How long the end of a consumer instance may take; a subscription that ends has five seconds. */
   kafkaGoodbyeMilliseconds: 3_000,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { kafka } from '../../../src/connectors/kafka/index.ts';
 import { callOf, credentials, KINDS, newTopic, publish, requestsWith, standIn } from './kafka-fixtures.ts';
 import { actionsOf, DEAD_ADDRESS, faultOf, output, servers, written } from './fixtures.ts';
+import { probesWork } from './probes.ts';
 
 const call = callOf('confluent');
 
@@ -266,4 +267,22 @@ describe('a reply', () => {
     await faultOf(call('ping', {}, { fetch: moved }), 'upstream.invalid');
     expect(asked).toEqual([`${servers.kafka.confluent.url}/brokers`]);
   });
+});
+
+const { url, username, password, bearer } = servers.kafka.confluent;
+probesWork({
+  'Kafka by a password': {
+    connector: 'kafka',
+    settings: { url },
+    secrets: { username, password },
+    wrong: { password: 'canary' },
+    dead: { settings: { url: DEAD_ADDRESS } },
+  },
+  'Kafka by a token': {
+    connector: 'kafka',
+    settings: { url: servers.kafka.redpanda.url, proxy: 'redpanda' },
+    secrets: { bearer },
+    wrong: { bearer: 'canary' },
+    dead: { settings: { url: DEAD_ADDRESS } },
+  },
 });
