@@ -69,7 +69,7 @@ describe.each(KINDS)('records behind the proxy of %s', (proxy) => {
   it('that were not accepted are not committed, end the session, and come again under the same id', async () => {
     const [topic, group] = [await newTopic(proxy), newGroup()];
     await publish(proxy, topic, { text: 'kept' });
-    const refusing = listen(proxy, { topic, group }, { accept: refuse });
+    const refusing = listen(proxy, { topic, group }, { deliver: refuse });
     await expect(refusing.ended).rejects.toThrow('not durable');
     expect(await groupOf(proxy, group)).toEqual({ members: [], committed: {} });
     const second = listen(proxy, { topic, group });
@@ -87,7 +87,7 @@ describe.each(KINDS)('records behind the proxy of %s', (proxy) => {
       arrived.resolve();
       return accepted.promise;
     };
-    const listening = listen(proxy, { topic, group }, { accept });
+    const listening = listen(proxy, { topic, group }, { deliver: accept });
     await arrived.promise;
     expect(await groupOf(proxy, group)).toMatchObject({ committed: {} });
     const stopped = listening.stop();
@@ -116,7 +116,7 @@ describe.each(KINDS)('records behind the proxy of %s', (proxy) => {
     const accept = async (): Promise<void> => {
       if (deliveries++ === 0) await standIn(proxy, `expire/${group}`);
     };
-    const listening = listen(proxy, { topic, group }, { accept });
+    const listening = listen(proxy, { topic, group }, { deliver: accept });
     await expect
       .poll(async () => (await requestsWith(proxy, group)).filter((each) => each.startsWith('GET')).length, {
         timeout: 5_000,

@@ -56,7 +56,7 @@ describe.each([
     const topic = unique('refused');
     const params = { filters: [topic], qos };
     const refusing = listen(params, {
-      accept: () => {
+      deliver: () => {
         throw new Error('not durable');
       },
     });
@@ -74,7 +74,7 @@ describe.each([
     const batches: number[] = [];
     const listening = listen(
       { filters: [`${base}/#`], qos: 1, inFlight: 3 },
-      { accept: (events) => void batches.push(events.length) },
+      { deliver: (events) => void batches.push(events.length) },
     );
     await listening.ready;
     const messages = Array.from({ length: 20 }, (_, index) => ({ topic: `${base}/${index}`, text: 'x' }));

@@ -1,52 +1,12 @@
-import { connect } from 'cloudflare:sockets';
-import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { nats } from '../../../src/connectors/nats/index.ts';
-import type { SubscribedEvent, SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
-import { ok, type Result } from '../../../src/core/errors.ts';
-import type { GuardedConnect } from '../../../src/drivers/http/guarded-connect.ts';
+import { ok } from '../../../src/core/errors.ts';
 import { output } from './fixtures.ts';
-import { breakable, call, otherSide, overTcp, ownName, secrets } from './nats-fixtures.ts';
+import { breakable, call, otherSide, overTcp, ownName } from './nats-fixtures.ts';
+import { listenTo, type ListenOptions } from './subscriptions.ts';
 
-interface Listening {
-  readonly events: SubscribedEvent[];
-  readonly ready: Promise<void>;
-  readonly ended: Promise<Result<SubscriptionEnd | void>>;
-  stop(): void;
-}
-
-interface Options {
-  readonly deliver?: (events: readonly SubscribedEvent[]) => Promise<void>;
-  readonly connect?: GuardedConnect;
-}
-
-function listen(name: string, params: unknown, options: Options = {}): Listening {
-  const subscription = nats.subscriptions?.[name];
-  if (subscription === undefined) throw new Error(`There is no subscription ${name}.`);
-  const events: SubscribedEvent[] = [];
-  const ready = Promise.withResolvers<void>();
-  const abort = new AbortController();
-  const ended = subscription.run(v.parse(subscription.params, params), {
-    fetch,
-    connect: options.connect ?? ((address, how) => ok(connect(address, how))),
-    hyperdrive: undefined,
-    connection: { name: 'test', settings: overTcp.settings, secrets },
-    now: Date.now,
-    signal: abort.signal,
-    cursor: undefined,
-    ready: ready.resolve,
-    deliver: async (given) => {
-      await options.deliver?.(given);
-      events.push(...given);
-    },
-  });
-  return {
-    events,
-    ready: Promise.race([ready.promise, ended.then(() => undefined)]),
-    ended,
-    stop: () => abort.abort(),
-  };
-}
+const listen = (name: string, params: unknown, options?: ListenOptions) =>
+  listenTo(nats, overTcp, name, params, options);
 
 describe('a subject', () => {
   it('is heard from when the server has confirmed it until it is aborted', async () => {
@@ -59,7 +19,7 @@ describe('a subject', () => {
       body: { n: 1 },
       headers: { 'x-kind': 'k', 'nats-subject': `${subject}.a`, 'nats-reply': 'r', encoding: 'json' },
     });
-    stop();
+    await stop();
     expect(await ended).toEqual(ok(undefined));
     await output(call('publish', { subject: `${subject}.a`, json: { n: 2 } }));
     expect(events).toHaveLength(1);
@@ -71,8 +31,7 @@ describe('a subject', () => {
     await Promise.all(members.map(({ ready }) => ready));
     for (let count = 0; count < 20; count += 1) await output(call('publish', { subject: params.subject, json: count }));
     await expect.poll(() => members.flatMap(({ events }) => events)).toHaveLength(20);
-    for (const { stop } of members) stop();
-    await Promise.all(members.map(({ ended }) => ended));
+    await Promise.all(members.map(({ stop }) => stop()));
   });
 
   it('ends with a fault where the connection is lost, and where its events are refused', async () => {
@@ -135,7 +94,7 @@ describe('a stream', () => {
       'nats-subject': `${stream}.a`,
     });
     await expect.poll(() => consumerOf(stream)).toMatchObject({ acknowledgedSequence: 2, unacknowledged: 0 });
-    stop();
+    await stop();
     expect(await ended).toEqual(ok(undefined));
   });
 
@@ -148,7 +107,7 @@ describe('a stream', () => {
     await expect.poll(() => events.length).toBe(350);
     expect(events.map(({ body }) => body)).toEqual(Array.from({ length: 350 }, (_, index) => index));
     await expect.poll(() => consumerOf(stream)).toMatchObject({ acknowledgedSequence: 350 });
-    stop();
+    await stop();
     await ended;
   });
 
@@ -171,7 +130,7 @@ describe('a stream', () => {
     const { events, stop, ended } = listen('stream', { stream, consumer: 'c' });
     await expect.poll(() => events).toHaveLength(1);
     expect(events[0]?.id).toBe(seen[0]);
-    stop();
+    await stop();
     await ended;
   });
 

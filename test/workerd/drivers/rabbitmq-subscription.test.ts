@@ -38,7 +38,7 @@ it('no more are under way than were asked for, and all of them come', async () =
   const queue = await declared();
   for (let index = 0; index < 10; index += 1) await publish(queue, `${index}`);
   const batches: number[] = [];
-  const listening = listen({ queue, prefetch: 3 }, { accept: (events) => void batches.push(events.length) });
+  const listening = listen({ queue, prefetch: 3 }, { deliver: (events) => void batches.push(events.length) });
   await eventually(() => listening.events.length, 10);
   await listening.stop();
   expect(Math.max(...batches)).toBeLessThanOrEqual(3);
@@ -47,7 +47,7 @@ it('no more are under way than were asked for, and all of them come', async () =
 it('what was not accepted goes back into the queue, and the subscription ends', async () => {
   const queue = await declared();
   await publish(queue, 'kept');
-  const refusing = listen({ queue }, { accept: () => Promise.reject(new Error('not durable')) });
+  const refusing = listen({ queue }, { deliver: () => Promise.reject(new Error('not durable')) });
   expect((await refusing.ended).ok).toBe(false);
   expect(refusing.events).toEqual([]);
   const second = listen({ queue });
@@ -64,7 +64,7 @@ it('nothing is acknowledged before it was accepted', async () => {
   const listening = listen(
     { queue },
     {
-      accept: () => {
+      deliver: () => {
         arrive();
         return accepted;
       },

@@ -1,10 +1,8 @@
-import { connect } from 'cloudflare:sockets';
-import * as v from 'valibot';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { redis } from '../../../src/connectors/redis/index.ts';
-import type { SubscribedEvent, SubscriptionContext, SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
-import { fault, FaultError, ok, type Result } from '../../../src/core/errors.ts';
+import { fault, FaultError } from '../../../src/core/errors.ts';
 import { actionsOf, faultOf, output, servers } from './fixtures.ts';
+import { listenTo, type Listening, type ListenOptions } from './subscriptions.ts';
 
 const { url: bridge, token, tcp, password, reader, hostile } = servers.redis;
 const admin = actionsOf(redis, {
@@ -16,58 +14,16 @@ const sent = async (...words: (string | number)[]): Promise<unknown> => {
   return result;
 };
 
-interface Listening {
-  readonly events: SubscribedEvent[];
-  readonly batches: number[];
-  readonly ready: Promise<void>;
-  readonly ended: Promise<Result<SubscriptionEnd | void>>;
-  readonly sockets: Socket[];
-  stop(): void;
-}
-
-interface Options {
-  readonly deliver?: (events: readonly SubscribedEvent[]) => Promise<void>;
+interface Options extends ListenOptions {
   readonly url?: string;
   readonly settings?: Record<string, unknown>;
   readonly secrets?: Record<string, unknown>;
 }
 
-/** Opens a subscription as the object that keeps it does. */
-function listen(name: string, params: unknown, options: Options = {}): Listening {
-  const { deliver = () => Promise.resolve(), url = `${tcp}/4`, secrets = { password } } = options;
-  const subscription = redis.subscriptions?.[name];
-  if (subscription === undefined || redis.connection === undefined) throw new Error(`There is no ${name}.`);
-  const controller = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const events: SubscribedEvent[] = [];
-  const batches: number[] = [];
-  const sockets: Socket[] = [];
-  const context: SubscriptionContext = {
-    fetch: () => Promise.reject(new Error('sent')),
-    connect: (address, how) => {
-      const socket = connect(address, how);
-      sockets.push(socket);
-      return ok(socket);
-    },
-    hyperdrive: undefined,
-    connection: {
-      name: 'test',
-      settings: v.parse(redis.connection.settings, { url, ...options.settings }),
-      secrets: v.parse(redis.connection.secrets, secrets),
-    },
-    now: Date.now,
-    signal: controller.signal,
-    cursor: undefined,
-    ready: () => ready.resolve(),
-    async deliver(batch) {
-      await deliver(batch);
-      events.push(...batch);
-      batches.push(batch.length);
-    },
-  };
-  const ended = subscription.run(v.parse(subscription.params, params), context);
-  return { events, batches, ready: ready.promise, ended, sockets, stop: () => controller.abort() };
-}
+const listen = (name: string, params: unknown, options: Options = {}): Listening => {
+  const { url = `${tcp}/4`, settings, secrets = { password }, ...others } = options;
+  return listenTo(redis, { settings: { url, ...settings }, secrets }, name, params, others);
+};
 
 async function clientsWith(word: string): Promise<number> {
   const info = String(await sent('INFO', 'clients'));
@@ -89,7 +45,7 @@ describe('channels', () => {
         { body: 'first ü', headers: { channel: 'orders' } },
         { body: '{"a":1}', headers: { channel: 'news.today', pattern: 'news.*' } },
       ]);
-    listening.stop();
+    await listening.stop();
     expect(await listening.ended).toEqual({ ok: true, value: undefined });
     await expect.poll(() => sent('PUBLISH', 'orders', 'nobody')).toBe(0);
   });
@@ -104,7 +60,7 @@ describe('channels', () => {
     await listening.ready;
     await sent('PUBLISH', 'parsed', message);
     await expect.poll(() => listening.events).toEqual([{ body, headers: { channel: 'parsed' } }]);
-    listening.stop();
+    await listening.stop();
     await listening.ended;
   });
 
@@ -119,7 +75,7 @@ describe('channels', () => {
     await expect.poll(() => listening.events.length).toBe(500);
     expect(listening.events.map(({ body }) => body)).toEqual(commands.map(([, , body]) => body));
     expect(listening.batches.length).toBeLessThan(100);
-    listening.stop();
+    await listening.stop();
     await listening.ended;
   });
 
@@ -178,7 +134,7 @@ describe('streams', () => {
   });
 
   async function stopped(listening: Listening): Promise<void> {
-    listening.stop();
+    await listening.stop();
     expect(await listening.ended).toEqual({ ok: true, value: undefined });
   }
 

@@ -1,13 +1,16 @@
 import { describe, expect, inject, it } from 'vitest';
-import { listenTo, Topic } from './fixtures.ts';
+import { Topic } from './fixtures.ts';
+import { listenTo, opened, type ListenOptions } from '../drivers/subscriptions.ts';
+import type { Credentials } from '../drivers/fixtures.ts';
 import { http } from '../../../src/connectors/http/index.ts';
 import type { SubscriptionEnd } from '../../../src/connectors/kit/types.ts';
 import type { Fault, Result } from '../../../src/core/errors.ts';
 
 const upstream = inject('servers').upstream.url;
 
-const listen = (topic: Topic, more: object = {}, options?: Parameters<typeof listenTo>[4], query = '') =>
-  listenTo(http, 'events', { url: upstream + topic.path + query, ...more }, undefined, options);
+const listenAt = (url: string, credentials?: Credentials) => opened(listenTo(http, credentials, 'events', { url }));
+const listen = (topic: Topic, more: object = {}, options?: ListenOptions, query = '') =>
+  opened(listenTo(http, undefined, 'events', { url: upstream + topic.path + query, ...more }, options));
 
 async function faultOf(ended: Promise<Result<SubscriptionEnd | void>>): Promise<Fault> {
   const end = await ended;
@@ -23,7 +26,7 @@ describe('a stream of events', () => {
     await listening.has(2);
     await topic.add('12345678901234567890');
     await listening.has(3);
-    listening.stop();
+    await listening.stop();
     expect(await listening.ended).toEqual({ ok: true, value: undefined });
     expect(listening.events).toEqual([
       { id: '1', body: { n: 1 }, headers: { event: 'message', id: '1' }, cursor: '1' },
@@ -37,7 +40,7 @@ describe('a stream of events', () => {
     await topic.add('1', '2', '3');
     const listening = await listen(topic, {}, { cursor: '2' });
     await listening.has(1);
-    listening.stop();
+    await listening.stop();
     expect(listening.events.map(({ body }) => body)).toEqual([3]);
     const [request] = await topic.requests();
     expect(request?.headers).toMatchObject({ 'last-event-id': '2', accept: 'text/event-stream' });
@@ -51,7 +54,7 @@ describe('a stream of events', () => {
     expect(listening.events).toEqual([]);
     const again = await listen(topic);
     await again.has(1);
-    again.stop();
+    await again.stop();
   });
 
   it('ends with its wish for a wait when the other side ends it, and with a fault when it breaks off', async () => {
@@ -84,12 +87,12 @@ describe('a stream of events', () => {
     ['/status/404', 'upstream.rejected', false],
     ['/redirect?to=/events/x', 'upstream.rejected', false],
   ])('tells what %s means', async (path, code, retryable) => {
-    const { ended } = await listenTo(http, 'events', { url: upstream + path });
+    const { ended } = await listenAt(upstream + path);
     expect(await faultOf(ended)).toMatchObject({ code, retryable });
   });
 
   it('cannot be reached where nobody listens, which may pass', async () => {
-    const { ended } = await listenTo(http, 'events', { url: 'http://127.0.0.1:1/' });
+    const { ended } = await listenAt('http://127.0.0.1:1/');
     expect(await faultOf(ended)).toMatchObject({ code: 'upstream.unreachable', retryable: true });
   });
 
@@ -113,7 +116,7 @@ describe('a stream of events', () => {
     await listening.has(1);
     await topic.add('{"b":[2]}');
     await listening.has(2);
-    listening.stop();
+    await listening.stop();
     expect(listening.events).toEqual([{ body: { a: 1 } }, { body: { b: [2] } }]);
   });
 
@@ -122,18 +125,18 @@ describe('a stream of events', () => {
     await topic.add('1');
     const listening = await listen(topic, { parse: 'text' });
     await listening.has(1);
-    listening.stop();
+    await listening.stop();
     expect(listening.events[0]?.body).toBe('1');
   });
 
   it('uses a connection for its own host only, and sends its credentials there', async () => {
     const topic = new Topic();
     const credentials = { settings: { baseUrl: upstream }, secrets: { bearer: 'secret-of-the-feed' } };
-    const listening = await listenTo(http, 'events', { url: topic.path }, credentials);
-    listening.stop();
+    const listening = await listenAt(topic.path, credentials);
+    await listening.stop();
     await listening.ended;
     expect((await topic.requests())[0]?.headers['authorization']).toBe('Bearer secret-of-the-feed');
-    const elsewhere = await listenTo(http, 'events', { url: 'https://other.example/' }, credentials);
+    const elsewhere = await listenAt('https://other.example/', credentials);
     const fault = await faultOf(elsewhere.ended);
     expect(fault.code).toBe('egress.refused');
     expect(JSON.stringify(fault)).not.toContain('secret-of-the-feed');

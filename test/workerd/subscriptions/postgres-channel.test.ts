@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { listenTo, type Listening } from './fixtures.ts';
+import { listenTo, opened, type Listening, type ListenOptions } from '../drivers/subscriptions.ts';
 import { actionsOf, output, servers, written, type Credentials } from '../drivers/fixtures.ts';
 import { postgres } from '../../../src/connectors/postgres/index.ts';
 import type { Fault } from '../../../src/core/errors.ts';
@@ -17,10 +17,8 @@ const notify = (channel: string, payload: string) => query('select pg_notify($1,
 let count = 0;
 const channelName = (): string => `channel ${++count} "Of" Tests`;
 
-type Options = Parameters<typeof listenTo>[4];
-
-const listen = (channels: readonly string[], credentials = tcp(), options?: Options): Promise<Listening> =>
-  listenTo(postgres, 'channel', { channels }, credentials, options);
+const listen = async (channels: readonly string[], credentials = tcp(), options?: ListenOptions): Promise<Listening> =>
+  opened(listenTo(postgres, credentials, 'channel', { channels }, options));
 
 async function faultOf({ ended }: Listening): Promise<Fault> {
   const end = await ended;
@@ -37,7 +35,7 @@ describe('channels of Postgres', () => {
     await notify(one, '');
     await listening.has(3);
     await notify('not listened to', '');
-    listening.stop();
+    await listening.stop();
     expect(await listening.ended).toEqual({ ok: true, value: undefined });
     expect(listening.events).toEqual([
       { body: { id: '9007199254740993' }, headers: { channel: one } },
@@ -57,7 +55,7 @@ describe('channels of Postgres', () => {
     const listening = await listen([name], tcp(), { deliver });
     await query('select pg_notify($1, n || repeat($2, 4000)) from generate_series(1, 500) n', name, ' ');
     await listening.has(500);
-    listening.stop();
+    await listening.stop();
     expect(listening.events.map(({ body }) => body)).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
     expect(calls).toBeLessThan(100);
   });
@@ -85,7 +83,7 @@ describe('channels of Postgres', () => {
   it('leave no session behind when they are stopped', async () => {
     const name = channelName();
     const listening = await listen([name]);
-    listening.stop();
+    await listening.stop();
     await listening.ended;
     const sessions = () =>
       query('select 1 from pg_stat_activity where query = $1', `listen "${name.replaceAll('"', '""')}"`);
