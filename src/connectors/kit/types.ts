@@ -154,6 +154,8 @@ export interface SubscriptionContext<Settings = unknown, Secrets = unknown> exte
   ActionContext<Settings, Secrets>,
   'fetch' | 'connect' | 'hyperdrive' | 'connection' | 'now'
 > {
+  /** The chain and trigger: the same whenever it is opened, and of no other subscription of the gateway. */
+  readonly subscriber: string;
   /** Aborts when the subscription is to end. */
   readonly signal: AbortSignal;
   /** As last given with an event whose run was accepted. */

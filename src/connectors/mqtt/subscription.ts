@@ -40,9 +40,9 @@ const params = v.strictObject({
   inFlight: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(LIMITS.mqttInFlight)), 20),
 });
 
-/** The same for the same connection and filters, whenever it is opened; 23 letters and digits, which all brokers take. */
-function clientIdOf({ name, settings }: ListenContext['connection'], filters: readonly string[]): string {
-  const hash = createHash('sha256').update(JSON.stringify([name, settings.url, filters]));
+/** A session of its own for each trigger, broker and list of filters; 23 letters and digits, which all brokers take. */
+function clientIdOf({ subscriber, connection: { settings } }: ListenContext, filters: readonly string[]): string {
+  const hash = createHash('sha256').update(JSON.stringify([subscriber, settings.url, filters]));
   return `tidegate${hash.digest('hex').slice(0, 15)}`;
 }
 
@@ -56,7 +56,7 @@ export const topic = defineSubscription(
       const opened = open(context);
       if (!opened.ok) return opened;
       return listen(...opened.value, {
-        clientId: clientId ?? clientIdOf(context.connection, filters),
+        clientId: clientId ?? clientIdOf(context, filters),
         filters,
         qos,
         expirySeconds: sessionExpirySeconds,

@@ -91,6 +91,7 @@ export class Session {
       connect: connectOnlyTo(host.connect, connection.sockets ?? []),
       hyperdrive: host.hyperdrive,
       connection,
+      subscriber: JSON.stringify(placeOf(target)),
       now: host.now,
       signal: this.#stopping.signal,
       cursor,

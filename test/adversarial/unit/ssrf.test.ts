@@ -172,6 +172,7 @@ async function subscribe(url: string): Promise<string> {
     connection: { name: '', settings: undefined, secrets: undefined },
     now: () => 0,
     signal: new AbortController().signal,
+    subscriber: 'chain/trigger',
     cursor: undefined,
     ready: () => undefined,
     deliver: () => Promise.reject(new Error('nothing is delivered here')),

@@ -60,6 +60,7 @@ export function listenTo(
     hyperdrive: undefined,
     connection: { name: 'test', settings, secrets },
     now: Date.now,
+    subscriber: 'chain/trigger',
     signal: stopping.signal,
     cursor: options.cursor,
     ready: () => resolve(),
