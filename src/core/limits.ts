@@ -109,6 +109,21 @@ export const LIMITS = {
   dataXmlDepth: 100,
   /** What is signed or encrypted, and a token that is checked: WebCrypto takes it whole. */
   dataTokenBytes: 1024 * 1024,
+  /** A row of `objects.transform`, read or written: one is in memory a few times while it is changed. */
+  transformRowCharacters: 1024 * 1024,
+  /** Bytes of an object that are asked for at a time, and packed or unpacked. */
+  transformChunkBytes: 64 * 1024,
+  /** Text that is worked off before others have their turn: an isolate serves them meanwhile. */
+  transformTurnCharacters: 512 * 1024,
+  /** What unpacking makes of one object: as much as can be written. A bomb of 50 MB would make it. */
+  transformUnpackedBytes: 50_000_000_000,
+  /** Keys, groups, figures of a group and distinct values that one transform holds, and their text together. */
+  transformRemembered: 250_000,
+  transformRememberedCharacters: 16 * 1024 * 1024,
+  /** Rows that could not be used whose reasons are told; the others are counted. Nobody reads more. */
+  transformReasons: 100,
+  /** Such a reason, in characters. */
+  transformReasonCharacters: 500,
   /** Earlier keys of a connection that still verify and decrypt. */
   dataPreviousKeys: 4,
 

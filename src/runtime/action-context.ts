@@ -97,6 +97,14 @@ export class AttemptContext implements ActionContext {
     return this.attempt.step.written;
   }
 
+  template(field: string): ReturnType<ActionContext['template']> {
+    const { frame, step } = this.attempt;
+    const template = step.own[field];
+    const scope: Record<string, unknown> = { ...frame.scope };
+    // Rows are many: one scope serves them all.
+    return template && ((roots) => template.evaluate(Object.assign(scope, roots)));
+  }
+
   get idempotencyKey(): string {
     const { run, frame, step } = this.attempt;
     return idempotencyKeyOf(run, frame, step);

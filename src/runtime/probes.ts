@@ -78,6 +78,7 @@ function contextOf(env: Env, connection: OpenConnection, signal: AbortSignal): A
     now: host.now,
     input: null,
     written: null,
+    template: () => undefined,
     data: host.data,
     bucket: host.bucket,
     hyperdrive: host.hyperdrive,

@@ -7,10 +7,9 @@ import { csv } from './formats/csv.ts';
 import { form, multipart } from './formats/form.ts';
 import { json, ndjson } from './formats/json.ts';
 import { xml } from './formats/xml.ts';
-import { tableOf } from './table.ts';
+import { charset, delimiter, escapeFormulas, header, types, typesOf } from '../kit/data-schemas.ts';
 import { defineAction } from '../kit/types.ts';
-import { isTimeZone } from '../../core/data/dates.ts';
-import { convertTypes, PLAIN_TYPES, type Type } from '../../core/data/types.ts';
+import { convertTypes } from '../../core/data/types.ts';
 import { ok } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
 
@@ -33,42 +32,6 @@ type FormatName = keyof typeof FORMATS;
 const name = v.picklist(Object.keys(FORMATS) as [FormatName, ...FormatName[]]);
 const names = v.union([name, v.pipe(v.array(name), v.maxLength(8))]);
 
-function isCharset(label: string): boolean {
-  try {
-    return new TextDecoder(label).encoding !== '';
-  } catch {
-    return false;
-  }
-}
-
-const zone = v.optional(
-  v.pipe(
-    v.string(),
-    v.check(isTimeZone, 'Must be a time zone, e.g. `Europe/Berlin`.'),
-    v.description('A time zone, e.g. `Europe/Berlin`. Default: UTC.'),
-  ),
-  'UTC',
-);
-const dateForm = v.optional(
-  v.pipe(
-    v.string(),
-    v.minLength(1),
-    v.maxLength(100),
-    v.description(
-      '`iso` (default), `unix` (seconds), `unix-ms`, or a pattern of `yyyy`, `MM`, `dd`, `HH`, `mm`, `ss`, `SSS` and `XXX`.',
-    ),
-  ),
-  'iso',
-);
-const date = v.strictObject({ from: dateForm, fromZone: zone, to: dateForm, toZone: zone });
-const type = v.union([v.picklist(PLAIN_TYPES), v.strictObject({ date })]);
-
-const typeOf = (given: v.InferOutput<typeof type>): Type => {
-  if (typeof given === 'string') return given;
-  const { from, fromZone, to, toZone } = given.date;
-  return { date: { from: { form: from, zone: fromZone }, to: { form: to, zone: toZone } } };
-};
-
 const boundary = v.optional(
   v.pipe(v.string(), v.regex(/^[\w'+.-]{1,70}$/, 'Must be up to 70 letters, digits, - and _.')),
 );
@@ -80,31 +43,11 @@ const params = v.strictObject({
     [],
   ),
   types: v.optional(
-    v.pipe(
-      tableOf(type),
-      v.description('Types by path in the value, or in each item of a list. An empty text becomes null.'),
-    ),
+    v.pipe(types, v.description('Types by path in the value, or in each item of a list. An empty text becomes null.')),
   ),
   to: v.optional(v.pipe(names, v.description('The format to make, or several to put on in turn. Default: none.')), []),
-  charset: v.optional(
-    v.pipe(
-      v.string(),
-      v.check(isCharset, 'Must be a character encoding, e.g. `windows-1252`.'),
-      v.description('How bytes are read as text. Default: UTF-8, which is also what is written.'),
-    ),
-    'utf-8',
-  ),
-  csv: v.optional(
-    v.strictObject({
-      delimiter: v.optional(v.pipe(v.string(), v.regex(/^[^\r\n"\ufeff]$/u, 'Must be one character.')), ','),
-      header: v.optional(v.pipe(v.boolean(), v.description('The first row names the columns.')), true),
-      escapeFormulas: v.optional(
-        v.pipe(v.boolean(), v.description("Puts `'` before what a spreadsheet would compute.")),
-        false,
-      ),
-    }),
-    {},
-  ),
+  charset,
+  csv: v.optional(v.strictObject({ delimiter, header, escapeFormulas }), {}),
   xml: v.optional(
     v.strictObject({
       lists: v.optional(
@@ -133,8 +76,7 @@ async function convert(given: v.InferOutput<typeof params>) {
     checkSize(content);
   }
   if (given.types !== undefined) {
-    const types = Object.fromEntries(Object.entries(given.types).map(([path, each]) => [path, typeOf(each)]));
-    const converted = convertTypes(content, types);
+    const converted = convertTypes(content, typesOf(given.types));
     if (!converted.ok) return converted;
     content = converted.value;
   }

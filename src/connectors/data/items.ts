@@ -1,20 +1,17 @@
 /** What `data` does with lists: the schemas; the work is done in `core/data/items`. */
 
 import * as v from 'valibot';
-import { tableOf } from './table.ts';
+import { asList, few, figures, groupBy, keys, path } from '../kit/data-schemas.ts';
+import { tableOf } from '../kit/table.ts';
 import { defineAction } from '../kit/types.ts';
-import { aggregate, OPERATION_NAMES } from '../../core/data/items/aggregate.ts';
+import { aggregate } from '../../core/data/items/aggregate.ts';
 import { filterItems } from '../../core/data/items/filter.ts';
 import { dedupeItems, joinItems } from '../../core/data/items/join.ts';
 import { sortItems } from '../../core/data/items/sort.ts';
 import { LIMITS } from '../../core/limits.ts';
 
 const list = (what: string) => v.pipe(v.array(v.unknown()), v.maxLength(LIMITS.dataItems), v.description(what));
-const path = v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.dataPathCharacters));
 const items = list('The list.');
-const few = <T extends v.GenericSchema>(schema: T) =>
-  v.pipe(v.array(schema), v.minLength(1), v.maxLength(LIMITS.dataFields));
-const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T]);
 
 const aggregateAction = defineAction({
   title: 'Compute figures, for all items or for each group',
@@ -22,23 +19,8 @@ const aggregateAction = defineAction({
   connection: 'none',
   params: v.strictObject({
     in: items,
-    by: v.optional(
-      v.pipe(
-        tableOf(path),
-        v.description(
-          'Paths whose values make a group, by the names that they get in the result. Without it, one object.',
-        ),
-      ),
-    ),
-    figures: v.pipe(
-      tableOf(
-        v.strictObject({
-          op: v.picklist(OPERATION_NAMES),
-          of: v.optional(v.pipe(path, v.description('Path of the value. Default: the item itself.'))),
-        }),
-      ),
-      v.description('What to compute, by the names that it gets in the result.'),
-    ),
+    by: groupBy,
+    figures,
   }),
   example: {
     in: [
@@ -49,7 +31,7 @@ const aggregateAction = defineAction({
     by: { country: 'country' },
     figures: { orders: { op: 'count' }, revenue: { op: 'sum', of: 'total' } },
   },
-  run: ({ in: given, by, figures }) => aggregate(given, figures, by),
+  run: ({ in: given, by, figures: wanted }) => aggregate(given, wanted, by),
 });
 
 const scalar = v.union([v.string(), v.number(), v.boolean(), v.null()]);
@@ -134,8 +116,6 @@ const sort = defineAction({
       asList<v.InferOutput<typeof sortKey>>(by).map((key) => (typeof key === 'string' ? { path: key } : key)),
     ),
 });
-
-const keys = v.union([path, few(path)]);
 
 const join = defineAction({
   title: 'Join two lists by keys',

@@ -61,5 +61,6 @@ function factsOf(name: string, connector: Connector, action: Action): ActionFact
     params: schemaOf(action.params),
     connection: action.connection ?? needOf(connector),
     ...(action.control === undefined ? {} : { control: action.control }),
+    ...(action.templates === undefined ? {} : { templates: action.templates }),
   };
 }

@@ -1,7 +1,7 @@
 /** What a connector is: facts (names, schemas, effect classes) and, per action, one function. */
 
 import type { GenericSchema, InferOutput } from 'valibot';
-import type { Control, Effect } from '../../core/chain/catalogue.ts';
+import type { Control, Effect, OwnTemplates } from '../../core/chain/catalogue.ts';
 import type { ConnectionRef } from '../../core/chain/connection.ts';
 import type { Result } from '../../core/errors.ts';
 import type { OAuthClient } from '../../core/oauth/settings.ts';
@@ -71,6 +71,11 @@ export interface ActionContext<Settings = unknown, Secrets = unknown> {
   readonly input: unknown;
   /** `with` as the author wrote it, expressions and all; it tells what is code and what is data. */
   readonly written: unknown;
+  /**
+   * What the author wrote in one of {@link Action.templates}, over what all expressions of the step see and the roots
+   * given; undefined where it was left out. One evaluation at a time; throws and promises what a template does.
+   */
+  template(field: string): ((roots: Readonly<Record<string, unknown>>) => unknown) | undefined;
   /** A link to decide the approval that a step of this run waits for, or will wait for. */
   approvalLink(step: string, to: string | undefined): Promise<Result<string>>;
   /** Sends a webhook to the endpoints of an application; attempts of the same step send the same message. */
@@ -105,6 +110,8 @@ export interface Action<Params = unknown, Settings = unknown, Secrets = unknown>
   /** Where it differs from the connector's: actions that need no credentials beside others that do. */
   readonly connection?: 'none';
   readonly params: GenericSchema<unknown, Params>;
+  /** Fields that are not evaluated before the step, but by it: see {@link ActionContext.template}. */
+  readonly templates?: OwnTemplates;
   /** The parameters once evaluated, where a part of `with` is not for this step; default `params`. */
   readonly evaluated?: GenericSchema;
   /** The parameters of a working call; the reference and the tests use it. */

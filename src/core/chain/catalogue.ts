@@ -11,6 +11,13 @@ export type Effect = 'pure' | 'idempotent' | 'keyed' | 'external';
 /** What an action does with the run itself. */
 export type Control = 'switch' | 'respond' | 'fail' | 'each' | 'wait' | 'call';
 
+/** Fields of `with` that the action itself evaluates, as often as it likes. */
+export interface OwnTemplates {
+  readonly fields: readonly string[];
+  /** What their expressions may refer to besides all else, e.g. `row`. */
+  readonly roots: readonly string[];
+}
+
 export interface ActionFacts {
   /** `connector.action`, e.g. `postgres.query`. */
   readonly name: string;
@@ -21,6 +28,7 @@ export interface ActionFacts {
   readonly connection: 'required' | 'optional' | 'none';
   /** Set for the actions that steer the run itself. */
   readonly control?: Control;
+  readonly templates?: OwnTemplates;
 }
 
 /** What a trigger may listen to. */

@@ -52,6 +52,8 @@ export interface StepPlan {
   readonly connection: ConnectionPlan | undefined;
   readonly if: Template | undefined;
   readonly with: Template;
+  /** What the action evaluates itself, by the fields of `with` that it stands in; not in {@link with}. */
+  readonly own: Readonly<Record<string, Template>>;
   /** `with` as it stands in the document. */
   readonly written: unknown;
   /** Indexes of the steps that must have settled: `after`, references, and what is in `gates`. */

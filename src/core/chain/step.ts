@@ -75,11 +75,17 @@ export function draftStep(
   });
   const routes = action.control === 'switch' ? compileSwitch(given, ids, allowed, place, issues) : undefined;
   const each = action.control === 'each' ? compileEach(id, given, place, allowed, around) : undefined;
-  const written = each === undefined ? given : each.params;
+  const own = compileOwn(given, action, place, allowed, issues);
+  const written = each === undefined ? withoutOwn(given, action) : each.params;
   const params = routes === undefined ? (checkTemplate(written, place, allowed, issues) ?? NOTHING) : NOTHING;
   const undo = document.undo && compileUndo(id, document.undo, action, at(path, 'undo'), allowed, around);
   const retries = retryPolicy(document.retries, action, around.mode, at(path, 'retries'), allowed, issues);
-  const templates = [params, condition ?? NOTHING, ...(routes?.branches ?? []).map((branch) => branch.when)];
+  const templates = [
+    params,
+    ...Object.values(own),
+    condition ?? NOTHING,
+    ...(routes?.branches ?? []).map((branch) => branch.when),
+  ];
   const name = typeof connection?.name === 'object' ? connection.name : NOTHING;
   const referred = [...templates, retries.if ?? NOTHING, name].flatMap((template) => template.steps);
   for (const other of [...referred, ...(each?.refersTo ?? [])]) if (other !== id) after.add(other);
@@ -92,6 +98,7 @@ export function draftStep(
       connection,
       if: condition,
       with: params,
+      own,
       written: document.with ?? {},
       each: each?.plan,
       undo: undo?.plan,
@@ -108,6 +115,29 @@ export function draftStep(
     after: new Set([...after].filter((name) => ids.includes(name))),
     outside: [...after, ...(undo?.refersTo ?? [])].filter((name) => around.outer.includes(name)),
   };
+}
+
+const withoutOwn = (given: Readonly<Record<string, unknown>>, { templates }: ActionFacts): typeof given =>
+  templates === undefined
+    ? given
+    : Object.fromEntries(Object.entries(given).filter(([name]) => !templates.fields.includes(name)));
+
+/** An expression in them sees what the others of the step see, and what the action adds to it. */
+function compileOwn(
+  given: Readonly<Record<string, unknown>>,
+  { templates }: ActionFacts,
+  path: string,
+  allowed: Allowed,
+  issues: IssueList,
+): Record<string, Template> {
+  const own: Record<string, Template> = {};
+  for (const field of templates?.fields ?? []) {
+    if (given[field] === undefined) continue;
+    const roots = [...allowed.roots, ...(templates?.roots ?? [])];
+    const template = checkTemplate(given[field], at(path, field), { ...allowed, roots }, issues);
+    if (template !== undefined) own[field] = template;
+  }
+  return own;
 }
 
 const isPure = (action: ActionFacts): boolean =>
@@ -165,7 +195,8 @@ function compileUndo(
   const given = document.with ?? {};
   conform(given, action.params, place, issues, { leaf: leafOf, safeKeys: false });
   const after = { roots: allowed.roots, steps: allowed.steps };
-  const params = checkTemplate(given, place, after, issues) ?? NOTHING;
+  const own = compileOwn(given, action, place, after, issues);
+  const params = checkTemplate(withoutOwn(given, action), place, after, issues) ?? NOTHING;
   const connection = compileConnection(document.connection, at(path, 'connection'), after, issues);
   return {
     plan: {
@@ -179,6 +210,7 @@ function compileUndo(
       connection,
       if: undefined,
       with: params,
+      own,
       written: given,
       switch: undefined,
       each: undefined,
@@ -193,7 +225,10 @@ function compileUndo(
       ),
       pure: false,
     },
-    refersTo: [...params.steps, ...(typeof connection?.name === 'object' ? connection.name.steps : [])],
+    refersTo: [
+      ...[params, ...Object.values(own)].flatMap(({ steps }) => steps),
+      ...(typeof connection?.name === 'object' ? connection.name.steps : []),
+    ],
   };
 }
 

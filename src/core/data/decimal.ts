@@ -33,12 +33,17 @@ export class DecimalSum {
   readonly #byScale = new Map<number, bigint>();
   #safe = 0;
 
-  add(value: Decimal | number): void {
+  /** Whether it takes more memory from now on, about as much as the value. */
+  add(value: Decimal | number): boolean {
     if (typeof value === 'number') {
       const sum = this.#safe + value;
-      if (Number.isSafeInteger(sum)) this.#safe = sum;
-      else this.add({ digits: BigInt(value), scale: 0 });
-    } else this.#byScale.set(value.scale, (this.#byScale.get(value.scale) ?? 0n) + value.digits);
+      if (!Number.isSafeInteger(sum)) return this.add({ digits: BigInt(value), scale: 0 });
+      this.#safe = sum;
+      return false;
+    }
+    const { size } = this.#byScale;
+    this.#byScale.set(value.scale, (this.#byScale.get(value.scale) ?? 0n) + value.digits);
+    return this.#byScale.size > size;
   }
 
   total(): Decimal {

@@ -64,29 +64,61 @@ function convert(value: unknown, type: Type): Result<unknown> {
   return instant.ok ? writeDate(instant.value, type.date.to) : instant;
 }
 
+type Tell = (path: string, message: string) => void;
+
+/**
+ * Makes the values at the paths of an item values of their types; what cannot be stays, and is told.
+ *
+ * Fault `step.params` for a wrong path.
+ */
+function compileTypes(types: Readonly<Record<string, Type>>): Result<(item: unknown, tell: Tell) => unknown> {
+  const changes: ((item: unknown, tell: Tell) => unknown)[] = [];
+  for (const [path, type] of Object.entries(types)) {
+    const replace = compileReplacement(path, at('types', path));
+    if (!replace.ok) return replace;
+    changes.push((item, tell) =>
+      replace.value(item, (found) => {
+        const converted = convert(found, type);
+        if (!converted.ok) tell(path === '$' ? '' : path, converted.fault.message);
+        return converted.ok ? converted.value : found;
+      }),
+    );
+  }
+  return ok((item, tell) => changes.reduce((changed, change) => change(changed, tell), item));
+}
+
 /**
  * @param types by path in the value, or in each item where it is a list
  * Fault `data.malformed`, with all that is wrong as issues; `step.params` for a wrong path.
  */
 export function convertTypes(value: unknown, types: Readonly<Record<string, Type>>): Result<unknown> {
   const issues = new IssueList();
-  let items: readonly unknown[] = Array.isArray(value) ? value : [value];
-  for (const [path, type] of Object.entries(types)) {
-    const replace = compileReplacement(path, at('types', path));
-    if (!replace.ok) return replace;
-    items = items.map((item, index) =>
-      replace.value(item, (found) => {
-        const converted = convert(found, type);
-        if (converted.ok) return converted.value;
-        issues.add(
-          at(Array.isArray(value) ? at('value', index) : 'value', path === '$' ? '' : path),
-          converted.fault.message,
-        );
-        return found;
-      }),
-    );
-  }
+  const change = compileTypes(types);
+  if (!change.ok) return change;
+  const each = (item: unknown, place: string): unknown =>
+    change.value(item, (path, message) => issues.add(at(place, path), message));
+  const converted = Array.isArray(value)
+    ? value.map((item, index) => each(item, at('value', index)))
+    : each(value, 'value');
   const [first] = issues.all;
   if (first !== undefined) return fail('data.malformed', `${first.path}: ${first.message}`, { issues: issues.all });
-  return ok(Array.isArray(value) ? items : items[0]);
+  return ok(converted);
+}
+
+/**
+ * The same for items that come one after another.
+ *
+ * Fault `step.params` for a wrong path; of an item `data.malformed`.
+ */
+export function compileItemTypes(types: Readonly<Record<string, Type>>): Result<(item: unknown) => Result<unknown>> {
+  const change = compileTypes(types);
+  if (!change.ok) return change;
+  return ok((item) => {
+    let mistake: string | undefined;
+    const converted = change.value(
+      item,
+      (path, message) => (mistake ??= path === '' ? message : `${path}: ${message}`),
+    );
+    return mistake === undefined ? ok(converted) : wrong(mistake);
+  });
 }

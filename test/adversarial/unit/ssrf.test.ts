@@ -142,6 +142,7 @@ async function attempt(connector: Connector, way: Way, url: string): Promise<str
     fetch: guarded,
     connect: () => fail('egress.refused', 'no sockets here'),
     connection: { name: settings === undefined ? '' : 'c', settings: settings?.output, secrets: way.secrets },
+    template: () => undefined,
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),
     openStore: () => Promise.reject(new Error('no stores here')),

@@ -82,6 +82,7 @@ export async function run(
     fetch,
     connect: () => fail('egress.refused', 'no sockets here'),
     connection: more?.connection ?? NO_CONNECTION,
+    template: () => undefined,
     approvalLink: () => Promise.reject(new Error('no links here')),
     sendMessage: () => Promise.reject(new Error('no messages here')),
     openStore: () => Promise.reject(new Error('no stores here')),

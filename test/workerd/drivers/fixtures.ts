@@ -10,6 +10,8 @@ import {
   type GuardedConnect,
   type HyperdriveByName,
 } from '../../../src/drivers/http/guarded-connect.ts';
+import { compileTemplate } from '../../../src/core/expression/index.ts';
+import { isObject } from '../../../src/core/json.ts';
 import { ok, type ErrorCode, type Fault, type Result } from '../../../src/core/errors.ts';
 
 declare global {
@@ -66,6 +68,7 @@ export const actionsOf =
       now: Date.now,
       input: {},
       written: options.written ?? params,
+      template: (field) => templateIn(options.written ?? params, field),
       data: options.data ?? env.DATA,
       sqlite: options.sqlite,
       queues: options.queues,
@@ -75,6 +78,13 @@ export const actionsOf =
     };
     return found.run(v.parse(found.params, params), context);
   };
+
+function templateIn(written: unknown, field: string): ReturnType<ActionContext['template']> {
+  const value = isObject(written) ? written[field] : undefined;
+  const template = value === undefined ? undefined : compileTemplate(value, field);
+  if (template?.ok === false) throw new Error(template.fault.message);
+  return template && ((roots) => template.value.evaluate(roots));
+}
 
 function openConnection(connector: Connector, credentials: Credentials | undefined): OpenConnection {
   if (connector.connection === undefined || credentials === undefined) {
