@@ -41,7 +41,9 @@ export function guardedStore(store: ObjectStore, guard: StoreGuard): ObjectStore
 function watch(parts: Parts): Parts & { readonly lost: Fault | undefined } {
   let lost: Fault | undefined;
   return {
-    totalBytes: parts.totalBytes,
+    get totalBytes() {
+      return parts.totalBytes;
+    },
     get lost() {
       return lost;
     },

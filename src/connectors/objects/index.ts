@@ -1,22 +1,12 @@
 /** `objects.*`: work that takes more than one object store. */
 
 import * as v from 'valibot';
-import { openBucket } from '../kit/bucket.ts';
-import { name, stored, text } from '../kit/object-schemas.ts';
-import { defineAction, type ActionContext, type Connector } from '../kit/types.ts';
-import { fail, ok, type Result } from '../../core/errors.ts';
-import { isObject } from '../../core/json.ts';
-import { transfer, type ObjectStore } from '../../drivers/kit/objects.ts';
-
-const place = {
-  connection: v.optional(
-    v.pipe(
-      text,
-      v.description('Of an object store; a fixed name, no expression. Left out: the R2 bucket of the Worker.'),
-    ),
-  ),
-  ...name,
-};
+import { fixedNames, openPlace, place } from './place.ts';
+import { transform } from './transform.ts';
+import { stored } from '../kit/object-schemas.ts';
+import { defineAction, type Connector } from '../kit/types.ts';
+import { fail, ok } from '../../core/errors.ts';
+import { transfer } from '../../drivers/kit/objects.ts';
 
 export const objects: Connector = {
   name: 'objects',
@@ -34,11 +24,11 @@ export const objects: Connector = {
         to: { connection: 'my-azure', key: 'archive/2026.csv' },
       },
       async run({ from, to }, context) {
-        const refused = nameFault(context, 'from', from.connection) ?? nameFault(context, 'to', to.connection);
+        const refused = fixedNames(context, { from, to });
         if (refused !== undefined) return refused;
-        const source = await open(context, from.connection);
+        const source = await openPlace(context, from.connection);
         if (!source.ok) return source;
-        const target = await open(context, to.connection);
+        const target = await openPlace(context, to.connection);
         if (!target.ok) return target;
         const object = await source.value.get({ bucket: from.bucket, key: from.key });
         if (!object.ok) return object;
@@ -49,22 +39,6 @@ export const objects: Connector = {
         return written.ok ? ok({ ...written.value, sizeBytes: object.value.sizeBytes }) : written;
       },
     }),
+    transform,
   },
 };
-
-const open = (
-  context: ActionContext,
-  connection: string | undefined,
-): Result<ObjectStore> | Promise<Result<ObjectStore>> =>
-  connection === undefined ? openBucket(context) : context.openStore(connection);
-
-/** A name that came with data would let a caller choose among the credentials of the owner. */
-function nameFault(
-  context: ActionContext,
-  side: 'from' | 'to',
-  connection: string | undefined,
-): Result<never> | undefined {
-  const written = isObject(context.written) ? context.written[side] : undefined;
-  if (connection === undefined || (isObject(written) && written['connection'] === connection)) return undefined;
-  return fail('step.params', `\`${side}.connection\` must be a fixed name, not an expression.`);
-}

@@ -32,7 +32,7 @@ export async function uploadParts(
     if (!part.ok) return part;
     if (part.value === undefined) return fail('upstream.invalid', 'Google takes more than the object has.');
     const end = sent + part.value.byteLength;
-    const range = `bytes ${sent}-${end - 1}/${parts.totalBytes}`;
+    const range = `bytes ${sent}-${end - 1}/${parts.totalBytes ?? '*'}`;
     const outgoing = { url: session, method: 'PUT', headers: { 'content-range': range }, body: part.value };
     const reply = await exchange(wire, outgoing);
     if (!reply.ok) return reply;

@@ -93,7 +93,8 @@ export interface Written {
 
 /** A body in pieces. A piece is valid until the next one is asked for; undefined after the last. */
 export interface Parts {
-  readonly totalBytes: number;
+  /** Undefined until the last piece was given, where only that tells. */
+  readonly totalBytes: number | undefined;
   next(): Promise<Result<Uint8Array | undefined>>;
 }
 
@@ -168,6 +169,7 @@ export async function readWhole(source: OpenedObject, reading: Reading): Promise
 }
 
 interface StreamParts extends Parts {
+  readonly totalBytes: number;
   cancel(): Promise<void>;
 }
 

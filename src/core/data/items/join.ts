@@ -19,8 +19,12 @@ export interface Join {
 
 type Key = (item: unknown) => string | undefined;
 
-/** @param matchNull otherwise an item in whose key anything is null or missing has no key, as in SQL */
-function compileKey(paths: readonly string[], field: string, matchNull: boolean): Result<Key> {
+/**
+ * Fault `step.params` for a wrong path.
+ *
+ * @param matchNull otherwise an item in whose key anything is null or missing has no key, as in SQL
+ */
+export function compileKey(paths: readonly string[], field: string, matchNull: boolean): Result<Key> {
   const reads: ((item: unknown) => unknown)[] = [];
   for (const [index, path] of paths.entries()) {
     const read = compilePath(path, at(field, index));

@@ -16,6 +16,7 @@ interface Found {
   readonly cells: string[];
   readonly next: number;
   readonly mistake?: string;
+  readonly isBlank?: boolean;
 }
 
 /** Cells are texts. Rows end with LF or CRLF, and a blank line is none. A quote is special only where a cell begins. */
@@ -65,10 +66,10 @@ export class CsvReader implements RowReader {
     return rows;
   }
 
-  #rowOf({ cells, mistake }: Found): ReadRow | undefined {
+  #rowOf({ cells, mistake, isBlank }: Found): ReadRow | undefined {
     const number = this.#number;
     if (mistake !== undefined) return { number, mistake };
-    if (cells.length === 1 && cells[0] === '') return undefined;
+    if (isBlank === true) return undefined;
     if (cells.length > LIMITS.dataColumns) return { number, mistake: `has more than ${LIMITS.dataColumns} cells.` };
     return { number, value: cells };
   }
@@ -77,7 +78,8 @@ export class CsvReader implements RowReader {
   #plainRow(text: string, start: number, marks: Marks, isEnd: boolean): Found | undefined {
     const end = marks.feed(start);
     if ((end === text.length && !isEnd) || marks.quote(start) < end) return undefined;
-    return { cells: withoutReturn(text.slice(start, end)).split(this.#delimiter), next: end + 1 };
+    const line = withoutReturn(text.slice(start, end));
+    return { cells: line.split(this.#delimiter), next: end + 1, isBlank: line === '' };
   }
 
   #row(text: string, start: number, marks: Marks, isEnd: boolean): Found | undefined {
