@@ -249,9 +249,10 @@ class Service {
   #resume(session: string, { request, body }: Call): Answer {
     const upload = this.#uploads.get(session);
     if (upload === undefined) return NOT_FOUND;
-    const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(request.headers['content-range'] ?? '');
+    // `*`: the length is not known yet.
+    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(request.headers['content-range'] ?? '');
     const have = upload.bytes.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const [first, last, total] = (range ?? []).slice(1).map(Number);
+    const [first, last, total] = (range ?? []).slice(1).map((text) => (text === '*' ? Infinity : Number(text)));
     if (first !== have || last !== have + body.byteLength - 1 || total === undefined)
       return refused(400, 'badRequest', 'Invalid range');
     const end = have + body.byteLength;

@@ -3,36 +3,11 @@
 import { env } from 'cloudflare:workers';
 import { describe, expect, it } from 'vitest';
 import { objects } from '../../../src/connectors/objects/index.ts';
-import { fail } from '../../../src/core/errors.ts';
-import type { StoreContext } from '../../../src/connectors/kit/types.ts';
 import { actionsOf, faultOf, output, type CallOptions } from './fixtures.ts';
 import { stores, type StoreName } from './object-stores.ts';
+import { cutAfter, optionsFor, STORE_NAMES } from './store-options.ts';
 
 const MEGABYTE = 1024 * 1024;
-const NAMES = Object.keys(stores) as StoreName[];
-
-/** Connections named as the stores are; what they send is told to `watch`. */
-function optionsFor(given: Partial<CallOptions> & { readonly fetch?: typeof fetch } = {}): CallOptions {
-  return {
-    ...given,
-    openStore: (name) => {
-      const found = Object.entries(stores).find(([store]) => store === name)?.[1];
-      const facts = found?.connector.connection;
-      if (facts?.store === undefined || found?.credentials === undefined) {
-        return Promise.resolve(fail('connection.not-found', `There is no connection named ${name}.`));
-      }
-      const { settings, secrets } = found.credentials;
-      const context: StoreContext = {
-        fetch: given.fetch ?? fetch,
-        signal: given.signal,
-        now: Date.now,
-        connection: { name, settings, secrets },
-      };
-      return Promise.resolve(facts.store(context));
-    },
-  };
-}
-
 const copy = (params: unknown, given?: Partial<CallOptions>) => actionsOf(objects)('copy', params, optionsFor(given));
 const at = (store: StoreName) => (store === 'r2' ? {} : { connection: store });
 const callOf = (store: StoreName) => actionsOf(stores[store].connector, stores[store].credentials);
@@ -50,7 +25,7 @@ const digestOf = async (stream: ReadableStream): Promise<string> => {
   return Buffer.from(await digest.digest).toString('hex');
 };
 
-const PAIRS = NAMES.flatMap((from) => NAMES.filter((to) => to !== from).map((to) => [from, to] as const));
+const PAIRS = STORE_NAMES.flatMap((from) => STORE_NAMES.filter((to) => to !== from).map((to) => [from, to] as const));
 
 describe('a copy', () => {
   it.each(PAIRS)('from %s to %s takes content, type and metadata along', async (from, to) => {
@@ -156,14 +131,3 @@ describe('a copy', () => {
     expect((await faultOf(copy(params), 'connection.not-found')).message).toContain('nowhere');
   });
 });
-
-function cutAfter(bytes: number): TransformStream<Uint8Array, Uint8Array> {
-  let left = bytes;
-  return new TransformStream({
-    transform(chunk, controller) {
-      controller.enqueue(chunk.subarray(0, left));
-      left -= chunk.byteLength;
-      if (left <= 0) controller.terminate();
-    },
-  });
-}
