@@ -9,7 +9,10 @@ import { call } from '../../scripts/launcher/api.ts';
 import { launch, type Gateway } from '../../scripts/launcher/launch.ts';
 
 const MEGABYTE = 1024 * 1024;
-const GROWTH_LIMIT = 128 * MEGABYTE;
+/** Most of it is garbage that nobody had to collect yet; holding either object would take 300 MB and more. */
+const GROWTH_LIMIT = 160 * MEGABYTE;
+/** A busy machine must not decide. */
+const TIMEOUT_MILLISECONDS = 240_000;
 const ROWS = 2_000_000;
 
 const { s3, azure } = inject('servers');
@@ -91,41 +94,45 @@ const started = async (name: string): Promise<unknown> =>
   ).json();
 
 describe('a transform of 200 MB', () => {
-  it('from S3 to Azure stays under 128 MB of memory, row by row and in groups', async () => {
-    const original = table();
-    await s3Put('table.csv', original);
-    const from = { connection: 'warehouse', key: 'table.csv', format: 'csv' };
-    await chain('rows', {
-      from,
-      types: { total: 'number' },
-      where: '{{ row.country = input.country }}',
-      map: { id: '{{ row.id }}', gross: '{{ row.total * 2 }}', note: '{{ row.note }}' },
-      to: { connection: 'archive', key: 'rows.ndjson', format: 'ndjson' },
-    });
-    await chain('groups', {
-      from: { connection: 'archive', key: 'rows.ndjson', format: 'ndjson' },
-      aggregate: { by: { gross: 'gross' }, figures: { rows: { op: 'count' } } },
-      to: { connection: 'warehouse', key: 'groups.csv.gz', format: 'csv', gzip: true },
-    });
-    const pid = gateway.worker.pid() ?? 0;
-    const before = memoryOf(pid, 'VmRSS');
-    forgetPeak(pid);
-    const startedAt = performance.now();
-    expect(await started('rows')).toMatchObject({
-      rowsRead: ROWS,
-      rowsWritten: ROWS / 4,
-      rowsFiltered: (ROWS * 3) / 4,
-      readBytes: original.byteLength,
-    });
-    const seconds = (performance.now() - startedAt) / 1_000;
-    expect(await started('groups')).toMatchObject({ rowsRead: ROWS / 4, rowsWritten: 250 });
-    const growth = memoryOf(pid, 'VmHWM') - before;
-    console.info(
-      `200 MB of CSV, typed, filtered and mapped: ${Math.round(ROWS / seconds)} rows a second; ` +
-        `memory ${Math.round(before / MEGABYTE)} MB, ${Math.round(growth / MEGABYTE)} MB more at its peak`,
-    );
-    expect(growth).toBeLessThan(GROWTH_LIMIT);
-  });
+  it(
+    'from S3 to Azure stays under 160 MB of memory, row by row and in groups',
+    async () => {
+      const original = table();
+      await s3Put('table.csv', original);
+      const from = { connection: 'warehouse', key: 'table.csv', format: 'csv' };
+      await chain('rows', {
+        from,
+        types: { total: 'number' },
+        where: '{{ row.country = input.country }}',
+        map: { id: '{{ row.id }}', gross: '{{ row.total * 2 }}', note: '{{ row.note }}' },
+        to: { connection: 'archive', key: 'rows.ndjson', format: 'ndjson' },
+      });
+      await chain('groups', {
+        from: { connection: 'archive', key: 'rows.ndjson', format: 'ndjson' },
+        aggregate: { by: { gross: 'gross' }, figures: { rows: { op: 'count' } } },
+        to: { connection: 'warehouse', key: 'groups.csv.gz', format: 'csv', gzip: true },
+      });
+      const pid = gateway.worker.pid() ?? 0;
+      const before = memoryOf(pid, 'VmRSS');
+      forgetPeak(pid);
+      const startedAt = performance.now();
+      expect(await started('rows')).toMatchObject({
+        rowsRead: ROWS,
+        rowsWritten: ROWS / 4,
+        rowsFiltered: (ROWS * 3) / 4,
+        readBytes: original.byteLength,
+      });
+      const seconds = (performance.now() - startedAt) / 1_000;
+      expect(await started('groups')).toMatchObject({ rowsRead: ROWS / 4, rowsWritten: 250 });
+      const growth = memoryOf(pid, 'VmHWM') - before;
+      console.info(
+        `200 MB of CSV, typed, filtered and mapped: ${Math.round(ROWS / seconds)} rows a second; ` +
+          `memory ${Math.round(before / MEGABYTE)} MB, ${Math.round(growth / MEGABYTE)} MB more at its peak`,
+      );
+      expect(growth).toBeLessThan(GROWTH_LIMIT);
+    },
+    TIMEOUT_MILLISECONDS,
+  );
 
   it('is refused when it is published, where an expression refers to what is not there', async () => {
     const refused = chain('wrong', {

@@ -11,6 +11,7 @@ import { LIMITS } from '../../core/limits.ts';
 import type { OpenedObject, Parts } from '../../drivers/kit/objects.ts';
 import { interrupted } from '../../drivers/http/request.ts';
 
+/** A chunk is valid until the next is asked for. */
 export type Bytes = AsyncGenerator<Uint8Array, void, void>;
 
 /** @throws FaultError where the attempt is over */
@@ -21,8 +22,7 @@ export function checkSignal(signal: AbortSignal | undefined): void {
 }
 
 /**
- * The body of an object. A chunk is valid until the next is asked for: they are read into one buffer, since others
- * are only freed when somebody collects the garbage.
+ * The body of an object, read into one buffer: others are only freed when somebody collects the garbage.
  *
  * @throws FaultError where the body breaks off, or the attempt is over
  */

@@ -34,13 +34,13 @@ export async function* shaped(
   shaper: Shaper,
   signal: AbortSignal | undefined,
 ): Bytes {
-  const encoder = new TextEncoder();
+  const encode = encoder();
   let out = '';
   const work = async function* (rows: readonly ReadRow[]): Bytes {
     for (const row of rows) {
       out += await shaper.take(row);
       if (out.length < WRITE_CHARACTERS) continue;
-      yield encoder.encode(out);
+      yield encode(out);
       out = '';
     }
   };
@@ -57,10 +57,18 @@ export async function* shaped(
   for (const text of shaper.end()) {
     out += text;
     if (out.length < WRITE_CHARACTERS) continue;
-    yield encoder.encode(out);
+    yield encode(out);
     out = '';
   }
-  if (out !== '') yield encoder.encode(out);
+  if (out !== '') yield encode(out);
+}
+
+/** Into one buffer, where the text fits: others are only freed when somebody collects the garbage. */
+function encoder(): (text: string) => Uint8Array {
+  const utf8 = new TextEncoder();
+  const buffer = new Uint8Array(4 * WRITE_CHARACTERS);
+  return (text) =>
+    text.length * 3 > buffer.byteLength ? utf8.encode(text) : buffer.subarray(0, utf8.encodeInto(text, buffer).written);
 }
 
 /** Promises alone keep the isolate from everything else, timeouts included. */

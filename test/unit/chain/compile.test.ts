@@ -181,6 +181,30 @@ describe('a good document', () => {
     ]);
   });
 
+  it('leaves to an action what it evaluates itself, and orders the step by it', () => {
+    const made = plan({
+      steps: {
+        table: {
+          use: 'objects.transform',
+          with: {
+            from: { key: 'a', format: 'csv' },
+            where: '{{ row.id in steps.wanted.ids and number > 1 }}',
+            map: { id: '{{ row.id }}' },
+            to: { key: '{{ input.key }}', format: 'csv' },
+          },
+        },
+        wanted: map,
+      },
+    });
+    const { after, with: params, own } = step(made, 'table');
+    expect(ids(made, after)).toEqual(['wanted']);
+    expect(params.evaluate({ input: { key: 'b' } })).toEqual({
+      from: { key: 'a', format: 'csv' },
+      to: { key: 'b', format: 'csv' },
+    });
+    expect(own['map']?.evaluate({ row: { id: 7 } })).toEqual({ id: 7 });
+  });
+
   it('orders steps by what they refer to, and knows who waits for whom', () => {
     const made = plan({
       steps: {

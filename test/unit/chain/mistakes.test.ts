@@ -19,6 +19,14 @@ const listening = { type: 'subscription', to: 'postgres.channel', with: { channe
 const subscribed = (change: object): object => chain({ mode: 'durable', triggers: { s: { ...listening, ...change } } });
 const trigger = (change: object): object => chain({ triggers: { api: { ...http, ...change } } });
 
+const table = (change: object): object =>
+  steps({
+    b: {
+      use: 'objects.transform',
+      with: { from: { key: 'a', format: 'csv' }, to: { key: 'b', format: 'csv' }, ...change },
+    },
+  });
+
 /** What is wrong, where it is told, and words of the message that name the fix. */
 const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
   ['no object at all', 'text', '', 'object'],
@@ -37,6 +45,14 @@ const MISTAKES: readonly (readonly [string, unknown, string, string])[] = [
   ],
   ['a step without an action', steps({ b: {} }), 'steps.b.use', '"use" is missing'],
   ['an unknown step in after', steps({ b: { ...map, after: ['aa'] } }), 'steps.b.after.0', 'Did you mean "a"?'],
+  [
+    'a misspelt root in what an action evaluates',
+    table({ where: '{{ rwo.a }}' }),
+    'steps.b.with.where',
+    'Did you mean "row"?',
+  ],
+  ['a row where there is none', table({ columns: ['{{ row.a }}'] }), 'steps.b.with.columns.0', 'There is no "row"'],
+  ['an expression of an action that cannot be read', table({ map: { a: '{{ row. }}' } }), 'steps.b.with.map.a', 'row.'],
   ['a step that waits for itself', steps({ b: { ...map, after: ['b'] } }), 'steps.b.after.0', 'itself'],
   [
     'a circle',
