@@ -39,6 +39,8 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
     await chown(folder, NOBODY, NOBODY);
   }
   const data = join(folder, 'data');
+  // Of its own: a server that starts removes what it finds of temporary tables, also those of another.
+  const temporary = `--tmpdir=${folder}`;
   const user = isRoot ? ['--user=nobody'] : [];
   await promisify(execFile)(
     join(base, 'bin', 'mariadb-install-db'),
@@ -49,6 +51,7 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
       `--datadir=${data}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
+      temporary,
       '--skip-name-resolve',
     ],
     { env, cwd: folder },
@@ -71,6 +74,7 @@ export async function start({ dataDirectory, certificate }: MariadbOptions): Pro
       '--socket=socket',
       '--pid-file=pid',
       `--init-file=${setup}`,
+      temporary,
       '--bind-address=127.0.0.1',
       `--port=${port}`,
       '--skip-name-resolve',

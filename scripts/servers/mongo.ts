@@ -90,13 +90,15 @@ function serve(socket: Socket, server: Server): void {
   let turn = Promise.resolve();
   socket.on('data', (chunk: Buffer) => {
     pending = Buffer.concat([pending, chunk]);
-    while (pending.length >= 4 && pending.length >= pending.readInt32LE(0)) {
-      const message = pending.subarray(0, pending.readInt32LE(0));
-      pending = pending.subarray(message.length);
-      if (message.readInt32LE(12) !== OP_MSG) {
+    while (pending.length >= HEADER_BYTES) {
+      // Before its length is believed: what begins a session of TLS is told at once that there is none.
+      if (pending.readInt32LE(12) !== OP_MSG) {
         socket.destroy();
         return;
       }
+      if (pending.length < pending.readInt32LE(0)) return;
+      const message = pending.subarray(0, pending.readInt32LE(0));
+      pending = pending.subarray(message.length);
       turn = turn.then(async () => {
         const reply = await connection.answer(commandOf(message));
         if (reply === undefined) socket.destroy();

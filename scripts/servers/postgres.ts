@@ -1,8 +1,8 @@
-/** Postgres on a free port, from npm binaries, with a random password. */
+/** Postgres on a free port, from npm binaries, with a random password and, where a certificate is given, with TLS. */
 
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +11,11 @@ import { freePort, guard, printed, stopProcess, type Running, type ServerOptions
 export interface PostgresServer extends Running {
   /** `postgresql://user:password@host:port/database` */
   readonly connectionString: string;
+}
+
+export interface PostgresOptions extends ServerOptions {
+  /** Paths of a certificate and its key in PEM. */
+  readonly certificate?: { readonly path: string; readonly keyPath: string };
 }
 
 /** What a package of binaries exports: paths in its folder `native/bin`. */
@@ -29,8 +34,8 @@ interface Home extends Binaries {
 /** The user `nobody`: it is on every Debian, and owns nothing. */
 const NOBODY = 65_534;
 
-export async function start(options: ServerOptions): Promise<PostgresServer> {
-  const { initdb, postgres, folder, identity, remove } = await makeHome(options.dataDirectory);
+export async function start({ dataDirectory, certificate }: PostgresOptions): Promise<PostgresServer> {
+  const { initdb, postgres, folder, identity, remove } = await makeHome(dataDirectory);
   const port = await freePort();
   const password = randomBytes(16).toString('hex');
   const cluster = join(folder, 'cluster');
@@ -51,8 +56,9 @@ export async function start(options: ServerOptions): Promise<PostgresServer> {
     { ...identity, cwd: folder },
   );
   await rm(passwordFile);
+  const tls = certificate === undefined ? [] : await installed(certificate, folder, identity.uid);
   // Test data need not survive a power cut, and no socket file is left behind.
-  const flags = ['fsync=off', 'timezone=UTC', 'unix_socket_directories='].flatMap((flag) => ['-c', flag]);
+  const flags = ['fsync=off', 'timezone=UTC', 'unix_socket_directories=', ...tls].flatMap((flag) => ['-c', flag]);
   const server = spawn(postgres, ['-D', cluster, '-h', '127.0.0.1', '-p', String(port), ...flags], {
     ...identity,
     cwd: folder,
@@ -67,6 +73,23 @@ export async function start(options: ServerOptions): Promise<PostgresServer> {
       await remove();
     },
   };
+}
+
+/** Copied to where the server may read it; it refuses a key that others may read, too. */
+async function installed(
+  { path, keyPath }: NonNullable<PostgresOptions['certificate']>,
+  folder: string,
+  owner: number | undefined,
+): Promise<string[]> {
+  const copies = { ssl_cert_file: [path, 'certificate.pem'], ssl_key_file: [keyPath, 'key.pem'] } as const;
+  const settings = Object.entries(copies).map(async ([setting, [from, name]]) => {
+    const to = join(folder, name);
+    await copyFile(from, to);
+    await chmod(to, 0o600);
+    if (owner !== undefined) await chown(to, owner, -1);
+    return `${setting}=${to}`;
+  });
+  return ['ssl=on', ...(await Promise.all(settings))];
 }
 
 /**
