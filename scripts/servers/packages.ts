@@ -62,9 +62,22 @@ export async function findProgram(program: string, env: NodeJS.ProcessEnv): Prom
 
 const apt = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, maxBuffer: 16 * 1024 * 1024 };
 
+const LOCK_SECONDS = 600;
+/** The lock of dpkg is for whoever else installs something; mirrors fail now and then. */
+const PATIENCE = ['-o', `DPkg::Lock::Timeout=${LOCK_SECONDS}`, '-o', 'Acquire::Retries=3'];
+
+/**
+ * One after the other, also for the servers of another process: apt itself waits for one of its locks only, and gives
+ * up where another run has the lists or the archives.
+ */
+const runAlone = (...words: readonly string[]): Promise<unknown> =>
+  run('flock', ['--timeout', String(LOCK_SECONDS), '/var/lib/apt', 'apt-get', ...PATIENCE, ...words], apt);
+
+let updated: Promise<unknown> | undefined;
+
 async function install(name: string): Promise<void> {
-  await run('apt-get', ['update'], apt);
-  await run('apt-get', ['install', '-y', '--no-install-recommends', name], apt);
+  await (updated ??= runAlone('update'));
+  await runAlone('install', '-y', '--no-install-recommends', name);
 }
 
 /** Takes the dependencies that the machine lacks along. */
@@ -72,7 +85,7 @@ async function unpack(name: string, root: string): Promise<void> {
   const half = `${root}.${process.pid}`;
   await mkdir(half, { recursive: true });
   try {
-    await run('apt-get', ['download', ...(await missing(name))], { ...apt, cwd: half });
+    await run('apt-get', [...PATIENCE, 'download', ...(await missing(name))], { ...apt, cwd: half });
     for (const file of await readdir(half)) {
       if (file.endsWith('.deb')) await run('dpkg-deb', ['-x', file, 'root'], { cwd: half });
     }

@@ -47,10 +47,7 @@ const programOf = async (name: string): Promise<string> => {
 const withSystem = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ PATH: `${env['PATH'] ?? ''}:/usr/sbin:/sbin` });
 
 export async function start(): Promise<PodmanServer> {
-  // One after the other: apt takes one at a time.
-  const podman = await programOf('podman');
-  const runc = await programOf('runc');
-  const busybox = await programOf('busybox');
+  const [podman, runc, busybox] = await Promise.all([programOf('podman'), programOf('runc'), programOf('busybox')]);
   // Paths of sockets below it must be short.
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-podman-'));
   const configuration = join(folder, 'containers.conf');
