@@ -95,19 +95,17 @@ class ByteReader {
 
   /** Without its end; undefined where the stream has ended before it. */
   async line(): Promise<string | undefined> {
-    const parts: Uint8Array[] = [];
+    // One for the line: a character may be cut by the chunks.
+    const decoder = new TextDecoder();
+    let text = '';
     let lineBytes = 0;
     for (;;) {
       const end = this.#chunk.indexOf(LF);
       const part = this.#take(end === -1 ? this.#chunk.length : end + 1);
-      parts.push(part);
+      text += decoder.decode(part, { stream: true });
       lineBytes += part.length;
       if (lineBytes > LIMITS.natsLineBytes) throw new FaultError(INVALID);
-      if (end !== -1)
-        return parts
-          .map((each) => new TextDecoder().decode(each))
-          .join('')
-          .replace(/\r?\n$/, '');
+      if (end !== -1) return text.replace(/\r?\n$/, '');
       if (await this.#more()) continue;
       if (lineBytes === 0) return undefined;
       throw new FaultError(BROKEN);
