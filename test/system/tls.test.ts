@@ -25,11 +25,13 @@ interface Connection {
   readonly secrets: Record<string, string>;
 }
 
+type Tls = 'demanded' | 'off';
+
 interface Secured {
   /** Demands TLS of the server, by this name of it. */
   at(host: string): Connection;
-  /** Demands it of a server that has none. */
-  readonly plain: Connection;
+  /** To a server that has none. */
+  plain(tls: Tls): Connection;
 }
 
 const TRUST = 'NODE_EXTRA_CA_CERTS';
@@ -45,20 +47,24 @@ async function keep<T extends Running>(starting: Promise<T>): Promise<T> {
   return server;
 }
 
+/** Left out, it is demanded. */
+const settingOf = (tls: Tls): { tls?: 'disable' } => (tls === 'off' ? { tls: 'disable' } : {});
+
 type Certificate = Awaited<ReturnType<typeof makeAuthority>>['certificate'];
 
 /** Start the server of a driver, and say how it is reached. */
 const SERVERS: Readonly<Record<string, (certificate: Certificate) => Promise<Secured>>> = {
   async postgres(certificate) {
     const server = await keep(postgres.start({ dataDirectory: join(folder, 'postgres'), certificate }));
-    const to = (connectionString: string, hostname: string): Connection => {
+    const to = (connectionString: string, hostname: string, tls: Tls): Connection => {
       const url = new URL(connectionString);
       url.hostname = hostname;
-      return { connector: 'postgres', settings: { transport: 'tcp' }, secrets: { connectionString: url.href } };
+      const settings = { transport: 'tcp', ...settingOf(tls) };
+      return { connector: 'postgres', settings, secrets: { connectionString: url.href } };
     };
     return {
-      at: (host) => to(server.connectionString, host),
-      plain: to(inject('servers').postgres.connectionString, 'localhost'),
+      at: (host) => to(server.connectionString, host, 'demanded'),
+      plain: (tls) => to(inject('servers').postgres.connectionString, 'localhost', tls),
     };
   },
   async mysql(certificate) {
@@ -66,71 +72,84 @@ const SERVERS: Readonly<Record<string, (certificate: Certificate) => Promise<Sec
       keep(mariadb.start({ dataDirectory: join(folder, 'mariadb'), certificate })),
       keep(mariadb.start({ dataDirectory: join(folder, 'mariadb-plain') })),
     ]);
-    const to = ({ port, user, password, database }: mariadb.MariadbServer, host: string): Connection => ({
+    const to = ({ port, user, password, database }: mariadb.MariadbServer, host: string, tls: Tls): Connection => ({
       connector: 'mysql',
-      settings: { host, port, database },
+      settings: { host, port, database, ...settingOf(tls) },
       secrets: { user, password },
     });
-    return { at: (host) => to(server, host), plain: to(plain, 'localhost') };
+    return { at: (host) => to(server, host, 'demanded'), plain: (tls) => to(plain, 'localhost', tls) };
   },
   async redis(certificate) {
     const server = await keep(redis.start({ dataDirectory: join(folder, 'redis'), certificate }));
-    const to = (host: string, port: number | string): Connection => ({
+    const to = (scheme: string, host: string, port: number | string): Connection => ({
       connector: 'redis',
-      settings: { url: `rediss://${host}:${port}` },
+      settings: { url: `${scheme}://${host}:${port}` },
       secrets: { password: server.password },
     });
-    return { at: (host) => to(host, server.tlsPort), plain: to('localhost', new URL(server.url).port) };
+    return {
+      at: (host) => to('rediss', host, server.tlsPort),
+      plain: (tls) => to(tls === 'off' ? 'redis' : 'rediss', 'localhost', new URL(server.url).port),
+    };
   },
   async mqtt(certificate) {
     const server = await keep(mosquitto.start({ dataDirectory: join(folder, 'mosquitto'), certificate }));
-    const to = (host: string, url: string | undefined): Connection => ({
+    const to = (scheme: string, host: string, url: string | undefined): Connection => ({
       connector: 'mqtt',
-      settings: { url: `mqtts://${host}:${new URL(url ?? '').port}` },
+      settings: { url: `${scheme}://${host}:${new URL(url ?? '').port}` },
       secrets: { username: server.username, password: server.password },
     });
-    return { at: (host) => to(host, server.tlsUrl), plain: to('localhost', server.url) };
+    return {
+      at: (host) => to('mqtts', host, server.tlsUrl),
+      plain: (tls) => to(tls === 'off' ? 'mqtt' : 'mqtts', 'localhost', server.url),
+    };
   },
   async rabbitmq(certificate) {
     const server = await keep(rabbitmq.start({ certificate }));
-    const to = (host: string, port: number | undefined): Connection => ({
+    const to = (host: string, port: number | undefined, tls: Tls): Connection => ({
       connector: 'rabbitmq',
-      settings: { host, port },
+      settings: { host, port, ...settingOf(tls) },
       secrets: { user: server.user, password: server.password },
     });
-    return { at: (host) => to(host, server.tlsPort), plain: to('localhost', server.port) };
+    return {
+      at: (host) => to(host, server.tlsPort, 'demanded'),
+      plain: (tls) => to('localhost', server.port, tls),
+    };
   },
   async nats(certificate) {
     const { main, token } = await keep(nats.start({ dataDirectory: join(folder, 'nats'), certificate }));
-    const to = (host: string, tcp: string, secrets: Record<string, string>): Connection => ({
+    const to = (scheme: string, host: string, tcp: string, secrets: Record<string, string>): Connection => ({
       connector: 'nats',
-      settings: { url: `tls://${host}:${new URL(`tcp://${tcp}`).port}` },
+      settings: { url: `${scheme}://${host}:${new URL(`tcp://${tcp}`).port}` },
       secrets,
     });
+    const { user, password } = main;
     return {
-      at: (host) => to(host, token.tcp, { token: token.token }),
-      plain: to('localhost', main.tcp, { user: main.user, password: main.password }),
+      at: (host) => to('tls', host, token.tcp, { token: token.token }),
+      plain: (tls) => to(tls === 'off' ? 'nats' : 'tls', 'localhost', main.tcp, { user, password }),
     };
   },
   async mongodb(certificate) {
     const tls = { certificate: readFileSync(certificate.path, 'utf8'), key: readFileSync(certificate.keyPath, 'utf8') };
     const [server, plain] = await Promise.all([keep(mongo.start({ tls })), keep(mongo.start())]);
-    const to = ({ port, user, password }: mongo.MongoServer, host: string): Connection => ({
+    const to = ({ port, user, password }: mongo.MongoServer, host: string, of: Tls): Connection => ({
       connector: 'mongodb',
-      settings: { hosts: [`${host}:${port}`], database: 'shop' },
+      settings: { hosts: [`${host}:${port}`], database: 'shop', ...settingOf(of) },
       secrets: { user, password },
     });
-    return { at: (host) => to(server, host), plain: to(plain, 'localhost') };
+    return { at: (host) => to(server, host, 'demanded'), plain: (of) => to(plain, 'localhost', of) };
   },
   async smtp(certificate) {
     const [cert, key] = [readFileSync(certificate.path, 'utf8'), readFileSync(certificate.keyPath, 'utf8')];
     const { ports } = await keep(smtp.start({ cert, key }));
-    const to = (host: string, port: number): Connection => ({
+    const to = (host: string, port: number, tls: 'starttls' | 'disable'): Connection => ({
       connector: 'smtp',
-      settings: { host, port, tls: 'starttls', from: 'shop@example.com', username: smtp.LOGIN.username },
+      settings: { host, port, tls, from: 'shop@example.com', username: smtp.LOGIN.username },
       secrets: { password: smtp.LOGIN.password },
     });
-    return { at: (host) => to(host, ports.starttls), plain: to('localhost', ports.open) };
+    return {
+      at: (host) => to(host, ports.starttls, 'starttls'),
+      plain: (tls) => to('localhost', ports.plain, tls === 'off' ? 'disable' : 'starttls'),
+    };
   },
 };
 
@@ -192,8 +211,13 @@ beforeAll(async () => {
     Object.entries(SERVERS).map(async ([driver, begin]) => secured.set(driver, await begin(authority.certificate))),
   );
   process.env[TRUST] = authority.path;
-  gateway = await keep(startGateway());
-  running.push({ stop: () => Promise.resolve(gateway.remove()) });
+  gateway = await startGateway();
+  running.push({
+    stop: async () => {
+      await gateway.stop();
+      gateway.remove();
+    },
+  });
 });
 
 afterAll(async () => {
@@ -249,8 +273,10 @@ describe.concurrent.each(CASES)('$driver', (each) => {
     expect(shown).not.toContain(secretOf(connection));
   });
 
-  test('does not speak with a server that has no TLS, and shows no secret', async () => {
-    const connection = securedOf(driver).plain;
+  test('does not speak with a server that has no TLS unless told to, and shows no secret', async () => {
+    const { plain } = securedOf(driver);
+    expect(await run(`${driver}-clear`, each, plain('off'))).toMatchObject({ status: 200 });
+    const connection = plain('demanded');
     const { body, shown } = await run(`${driver}-plain`, each, connection);
     expect(body).toMatchObject({ code: refusal });
     expect(shown).not.toContain(secretOf(connection));
