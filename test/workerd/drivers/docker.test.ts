@@ -110,13 +110,14 @@ describe('a container gets nothing of the host', () => {
     [{ mounts: [{ hostFolder: '/srv/data', volume: 'v', path: '/x' }] }, 'Give'],
     [{ mounts: [{ path: '/x' }] }, 'Give'],
   ])('with %j where the connection does not allow it', async (more, said) => {
-    const settings = { url, allow: { hostFolders: ['/srv/data'] } };
-    const limited = actionsOf(docker, { settings, secrets });
-    for (const given of [
-      limited('run', { ...host, ...more }, { fetch: never }),
-      limited('create', { ...host, ...more, name: 'a' }, { fetch: never }),
-    ]) {
-      expect((await faultOf(given, 'step.params')).message).toContain(said);
+    for (const settings of [{ url }, { url, allow: { hostFolders: ['/srv/data'] } }]) {
+      const limited = actionsOf(docker, { settings, secrets });
+      for (const given of [
+        limited('run', { ...host, ...more }, { fetch: never }),
+        limited('create', { ...host, ...more, name: 'a' }, { fetch: never }),
+      ]) {
+        expect((await faultOf(given, 'step.params')).message).toContain(said);
+      }
     }
   });
 

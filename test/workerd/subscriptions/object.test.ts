@@ -272,6 +272,30 @@ describe('a subscription', () => {
     await expect(delivering).rejects.toMatchObject({ fault: { code: 'storage.unavailable' } });
   });
 
+  it('keeps no cursor of an event whose run is not stored, and gets it again when the object is lost', async () => {
+    const follower = await new Follower().start();
+    const { promise: asked, resolve } = Promise.withResolvers<void>();
+    const accept = (): Promise<never> => {
+      resolve();
+      return Promise.reject(new Error('away'));
+    };
+    await runInDurableObject(follower.stub, (object) => {
+      Object.defineProperty(object, 'env', { value: { ...env, RUNS: { getByName: () => ({ accept }) } } });
+    });
+    await follower.topic.add('1');
+    await asked;
+    expect((await follower.status()).cursor).toBeNull();
+    await abortAllDurableObjects();
+    await follower.topic.order('close');
+    await sweep();
+    await follower.ran(1);
+    expect((await follower.topic.requests()).map(({ headers }) => headers['last-event-id'])).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect((await follower.status()).cursor).toBe('1');
+  });
+
   it('listens to a database', async () => {
     const name = `follower-${++count}`;
     const { connectionString } = servers.postgres;
