@@ -71,6 +71,8 @@ it('nothing is acknowledged before it was accepted', async () => {
     },
   );
   await arrived;
+  // As long as a session of another takes: an acknowledgement that was written would have left by then.
+  expect(await done('queue-info', { queue })).toMatchObject({ messages: 0, consumers: 1 });
   await listening.stop();
   resolve();
   await expect.poll(() => done('queue-info', { queue })).toMatchObject({ messages: 1, consumers: 0 });
