@@ -37,6 +37,8 @@ const bundling = {
  */
 export default defineConfig({
   test: {
+    // Tests wait for servers, clocks and processes as much as they compute.
+    maxWorkers: '100%',
     // From its cache modules come as bytes, on which the stack of an error in a test server ends the whole run.
     fsModuleCache: false,
     projects: [
