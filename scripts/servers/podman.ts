@@ -22,6 +22,9 @@ export interface PodmanServer extends Running {
   readonly image: string;
 }
 
+/** The machine lets nobody start containers, as some sandboxes do; the packages are there. */
+export class NoContainers extends Error {}
+
 const run = promisify(execFile);
 const IMAGE = 'tidegate/busybox:1';
 const SLOW_MILLISECONDS = 5_000;
@@ -56,6 +59,12 @@ export async function start(): Promise<PodmanServer> {
   const storage = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver', 'vfs'];
   const all = [...storage, '--runtime', runc];
   await buildImage(podman, all, env, folder, busybox);
+  await run(podman, [...all, 'run', '--rm', '--network', 'none', IMAGE, 'busybox', 'true'], { env }).catch(
+    async (cause: unknown) => {
+      await rm(folder, { recursive: true, force: true });
+      throw new NoContainers('no container starts on this machine', { cause });
+    },
+  );
   const port = await freePort();
   const child = spawn(podman, [...all, 'system', 'service', '--time', '0', `tcp:127.0.0.1:${port}`], {
     env,
