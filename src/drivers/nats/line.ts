@@ -13,7 +13,7 @@ import { LIMITS } from '../../core/limits.ts';
 
 export interface Line {
   readonly isEncrypted: boolean;
-  /** What comes in. Ends where the other side hangs up; throws where the line breaks. */
+  /** What comes in. Ends, or throws, where the other side hangs up or the line breaks. */
   readonly chunks: AsyncIterable<Uint8Array>;
   /** A failure shows in `chunks`. */
   send(frame: Uint8Array): void;
@@ -76,16 +76,17 @@ function messagesOf(socket: WebSocket): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     start(controller) {
       let isOpen = true;
-      const end = (how: () => void): void => {
-        if (isOpen) how();
+      // Never with an error, which would take with it what has come: the reason is often the last word.
+      const end = (): void => {
+        if (isOpen) controller.close();
         isOpen = false;
       };
       socket.binaryType = 'arraybuffer';
       socket.addEventListener('message', ({ data }) => {
         if (isOpen) controller.enqueue(data instanceof ArrayBuffer ? new Uint8Array(data) : encode(String(data)));
       });
-      socket.addEventListener('close', () => end(() => controller.close()));
-      socket.addEventListener('error', () => end(() => controller.error(new FaultError(BROKEN))));
+      socket.addEventListener('close', end);
+      socket.addEventListener('error', end);
       socket.accept();
     },
   });

@@ -9,16 +9,18 @@ export class Mailbox {
   #bytes = 0;
   #wake = Promise.withResolvers<void>();
 
+  /**
+   * For the session, which ends with what this throws.
+   * @throws FaultError `upstream.too-large` where more waits than the bound
+   */
   readonly put = (message: NatsMessage): void => {
-    this.#waiting.push(message);
     this.#bytes += message.payload.byteLength;
+    if (this.#bytes > LIMITS.responseBodyBytes) throw new FaultError(TOO_MUCH);
+    this.#waiting.push(message);
     this.#wake.resolve();
   };
 
-  /**
-   * What has come, or the first that comes; none after so long.
-   * @throws FaultError `upstream.too-large` where more waits than the bound
-   */
+  /** What has come, or the first that comes; none after so long. */
   async take(maximum: number, milliseconds: number): Promise<NatsMessage[]> {
     if (this.#waiting.length === 0) {
       this.#wake = Promise.withResolvers();
@@ -26,7 +28,6 @@ export class Mailbox {
       await this.#wake.promise;
       clearTimeout(timer);
     }
-    if (this.#bytes > LIMITS.responseBodyBytes) throw new FaultError(TOO_MUCH);
     const taken = this.#waiting.splice(0, maximum);
     for (const { payload } of taken) this.#bytes -= payload.byteLength;
     return taken;

@@ -19,8 +19,11 @@ const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
 export async function signerOf(seed: string): Promise<Signer> {
   const decoded = fromBase32(seed);
   const raw = decoded.subarray(2, -2);
+  // Written back, so that a letter which is none of the alphabet, or is one too many, counts.
   const isWhole =
-    raw.length === SEED_BYTES && decoded.readUInt16LE(decoded.length - 2) === checksum(decoded.subarray(0, -2));
+    toBase32(decoded) === seed &&
+    raw.length === SEED_BYTES &&
+    decoded.readUInt16LE(decoded.length - 2) === checksum(decoded.subarray(0, -2));
   if (!isWhole)
     throw new FaultError(fault('connection.invalid', 'The seed of the connection is damaged; copy it again.'));
   const key = await crypto.subtle.importKey('pkcs8', Buffer.concat([PKCS8, raw]), 'Ed25519', true, ['sign']);

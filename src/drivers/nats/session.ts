@@ -82,16 +82,17 @@ export class NatsSession {
     if (info.tls_required && target.url.startsWith('nats:')) throw new FaultError(NEEDS_TLS);
     const session = new NatsSession(line, info, target.inboxPrefix ?? '_INBOX');
     void session.#listen(frames);
-    session.#send(`CONNECT ${JSON.stringify(await introduction(target.credentials, info, line))}\r\n`);
-    await session.flush();
+    const connect = JSON.stringify(await introduction(target.credentials, info, line));
+    // In one piece: a server that refuses the one would reset the line for the other, and its reason would be lost.
+    await session.flush(`CONNECT ${connect}\r\n`);
     return session;
   }
 
   /** Resolves once the server has seen all that was sent before: a refusal of it has come by then. */
-  flush(): Promise<void> {
+  flush(before = ''): Promise<void> {
     const pong = Promise.withResolvers<void>();
     this.#pongs.push(pong.resolve);
-    this.#send('PING\r\n');
+    this.#send(`${before}PING\r\n`);
     return this.#within(LIMITS.natsReplyMilliseconds, pong.promise);
   }
 
