@@ -272,7 +272,7 @@ describe('a subscription', () => {
     await expect(delivering).rejects.toMatchObject({ fault: { code: 'storage.unavailable' } });
   });
 
-  it('keeps no cursor of an event whose run is not stored, and gets it again when the object is lost', async () => {
+  it('keeps no cursor of an event whose run is not stored, and gets it again when it is opened anew', async () => {
     const follower = await new Follower().start();
     const { promise: asked, resolve } = Promise.withResolvers<void>();
     const accept = (): Promise<never> => {
@@ -280,14 +280,16 @@ describe('a subscription', () => {
       return Promise.reject(new Error('away'));
     };
     await runInDurableObject(follower.stub, (object) => {
-      Object.defineProperty(object, 'env', { value: { ...env, RUNS: { getByName: () => ({ accept }) } } });
+      const value = { ...env, RUNS: { getByName: () => ({ accept }) } };
+      Object.defineProperty(object, 'env', { value, configurable: true });
     });
     await follower.topic.add('1');
     await asked;
     expect((await follower.status()).cursor).toBeNull();
-    await abortAllDurableObjects();
-    await follower.topic.order('close');
-    await sweep();
+    await runInDurableObject(follower.stub, (object) => {
+      Object.defineProperty(object, 'env', { value: env });
+    });
+    await manage(`POST /subscriptions/${follower.name}/feed/restart`);
     await follower.ran(1);
     expect((await follower.topic.requests()).map(({ headers }) => headers['last-event-id'])).toEqual([
       undefined,
