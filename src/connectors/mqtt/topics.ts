@@ -15,13 +15,13 @@ const isSized = (text: string): boolean => new TextEncoder().encode(text).length
 export const topicSchema = v.pipe(
   v.string(),
   v.minLength(1),
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   v.regex(/^[^+#\u0000]*$/, 'A topic must not have "+", "#" or NUL: these are for filters.'),
   v.check(isSized, `A topic must not have more than ${NAME_BYTES} bytes.`),
 );
 
 /** Each wildcard a level of its own, `#` the last; `$share/group/` before it is one of the broker. */
-// eslint-disable-next-line no-control-regex -- they are what is looked for
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
 const FILTER = /^(?:(?:\+|[^+#/\u0000]*)\/)*(?:\+|#|[^+#/\u0000]*)$/;
 
 export const filterSchema = v.pipe(

@@ -9,7 +9,8 @@
 import type { GuardedConnect } from '../http/guarded-connect.ts';
 import { FaultError, fault, ok, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
-import { faultFrom, inTime, Line, optionsOf, type TcpConnection } from './tcp.ts';
+import { inTime } from '../kit/in-time.ts';
+import { faultFrom, Line, optionsOf, type TcpConnection } from './tcp.ts';
 
 export interface Notification {
   readonly channel: string;

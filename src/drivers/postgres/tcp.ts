@@ -10,6 +10,7 @@ import { EventEmitter } from 'node:events';
 import * as v from 'valibot';
 import { FaultError, fault, ok, type Fault, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { inTime } from '../kit/in-time.ts';
 import type { GuardedConnect } from '../http/guarded-connect.ts';
 import type { BatchOptions, Statement } from '../kit/sql-driver.ts';
 import {
@@ -250,17 +251,6 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined
     return await Promise.race([work, promise]);
   } finally {
     signal.removeEventListener('abort', abort);
-  }
-}
-
-/** Undefined once the time is over; the work goes on. A failure of it counts only in time. */
-export async function inTime<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, milliseconds, undefined);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

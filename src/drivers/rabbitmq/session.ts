@@ -10,6 +10,7 @@ import { Buffer } from 'node:buffer';
 import type { ChannelModel, ConfirmChannel } from 'amqplib';
 import { FaultError, fault, type Fault, type Result } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { inTime } from '../kit/in-time.ts';
 import type { GuardedConnect } from '../http/guarded-connect.ts';
 import { SocketStream } from '../kit/socket-stream.ts';
 import { faultFrom, type Stage } from './faults.ts';
@@ -103,8 +104,7 @@ export async function inSession<T>(
  */
 async function leave(opened: ChannelModel, channel: ConfirmChannel): Promise<void> {
   const goodbye = channel.close().then(() => opened.close());
-  const late = new Promise((resolve) => setTimeout(resolve, LIMITS.databaseCancelMilliseconds));
-  await Promise.race([goodbye, late]).catch(() => undefined);
+  await inTime(LIMITS.databaseCancelMilliseconds, goodbye).catch(() => undefined);
 }
 
 /** A bound for each message in place of one for the whole, where there is no end. */

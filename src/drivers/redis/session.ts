@@ -9,6 +9,7 @@
 import { Buffer } from 'node:buffer';
 import { FaultError, fault, type Fault } from '../../core/errors.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { inTime } from '../kit/in-time.ts';
 import type { GuardedConnect } from '../http/guarded-connect.ts';
 import { greetingFault } from './driver.ts';
 import { encodeCommand, RedisError, ReplyParser, tooLarge, type Command, type Reply } from './resp.ts';
@@ -187,14 +188,3 @@ const selection = (database: number): Command[] => (database === 0 ? [] : [['SEL
 
 const abortFault = ({ reason }: AbortSignal): Fault =>
   reason instanceof FaultError ? reason.fault : fault('step.timeout', 'Redis did not answer in time.');
-
-/** Undefined once the time is over; the work goes on. */
-async function inTime<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, milliseconds, undefined);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

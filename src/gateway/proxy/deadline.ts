@@ -8,6 +8,7 @@
  */
 
 import { LIMITS } from '../../core/limits.ts';
+import { inTime } from '../../drivers/kit/in-time.ts';
 
 interface Waiting {
   /** Unix milliseconds. */
@@ -26,7 +27,7 @@ export async function within<T>(
   timeoutMilliseconds: number,
   ctx: Pick<ExecutionContext, 'waitUntil'>,
 ): Promise<T | undefined> {
-  if (timeoutMilliseconds < LIMITS.deadlineTickMilliseconds * 4) return timed(work, timeoutMilliseconds);
+  if (timeoutMilliseconds < LIMITS.deadlineTickMilliseconds * 4) return inTime(timeoutMilliseconds, work);
   const now = Date.now();
   const until = now + timeoutMilliseconds;
   let own: Waiting | undefined;
@@ -38,7 +39,7 @@ export async function within<T>(
   try {
     return await Promise.race([
       work,
-      woken.then((isLate) => (isLate ? undefined : timed(work, Math.max(0, until - Date.now())))),
+      woken.then((isLate) => (isLate ? undefined : inTime(Math.max(0, until - Date.now()), work))),
     ]);
   } finally {
     if (own !== undefined) waiting.delete(own);
@@ -56,17 +57,5 @@ async function watch(since: number): Promise<void> {
     if (!isLast && waiting.size > 0) continue;
     watchedSince = 0;
     return;
-  }
-}
-
-async function timed<T>(work: Promise<T>, timeoutMilliseconds: number): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, timeoutMilliseconds, undefined);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
