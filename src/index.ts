@@ -74,7 +74,7 @@ interface Loopback {
 
 export default {
   fetch(request, env, ctx): Response | Promise<Response> {
-    const { url, headers } = request;
+    const { method, url, headers } = request;
     const path = pathOf(url);
     const passed = headers.get(HOPS_HEADER);
     const loop = loopFault(passed);
@@ -85,7 +85,7 @@ export default {
     if (path.startsWith('/_/payloads/')) return handlePayload(request, env, path);
     if (path.startsWith('/_/') || path === '/_') return control.fetch(request, env, ctx);
     if (path.startsWith('/hooks/')) return handleHook(request, env, path, ctx);
-    return handleRequest({ request, url, path, headers, hops: hopsOf(passed) }, env, ctx);
+    return handleRequest({ request, method, url, path, headers, hops: hopsOf(passed) }, env, ctx);
   },
 
   /** Each minute, and when the gateway starts on one machine. */

@@ -16,7 +16,7 @@ import { edited } from './response.ts';
 import { answerRoute, versionOf } from './route.ts';
 import type { Match } from './router.ts';
 import { tablesOf, type Target } from './tables.ts';
-import { fail, fault, faultOf, problemResponse, type Result } from '../core/errors.ts';
+import { fail, fault, faultOf, ok, problemResponse, type Result } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Env } from '../env.ts';
@@ -29,48 +29,68 @@ import {
 } from '../runtime/configuration.ts';
 import { recordTraffic } from '../telemetry/traffic.ts';
 
-type Found = Result<{ readonly match: Match<Target>; readonly configuration: Configuration }>;
-
 /** What is known of a request before its target is. */
-export type Incoming = Pick<Exchange, 'request' | 'url' | 'path' | 'headers' | 'hops'>;
+export type Incoming = Pick<Exchange, 'request' | 'method' | 'url' | 'path' | 'headers' | 'hops'>;
 
-export async function handleRequest(incoming: Incoming, env: Env, ctx: ExecutionContext): Promise<Response> {
+/** Never rejects: a failure is an answer too. Each promise on the way costs time, so there is none that needs not be. */
+export function handleRequest(incoming: Incoming, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
   try {
-    const { request, url, path, headers, hops } = incoming;
-    const { method } = request;
-    const loaded = currentConfiguration(env);
-    const configuration = loaded instanceof Promise ? await loaded : loaded;
+    const configuration = currentConfiguration(env);
+    if (configuration instanceof Promise) return lookAgain(configuration, incoming, env, ctx);
     checkInBackground(env, ctx);
-    let found = find(configuration, headers, method, url, path);
-    if (!found.ok) {
-      // Another isolate may have published the route a moment ago.
-      const checked = await checkConfiguration(env, LIMITS.configurationMissMilliseconds);
-      if (checked !== configuration) found = find(checked, headers, method, url, path);
-    }
-    if (!found.ok) return problemResponse(found.fault);
-    const { match } = found.value;
-    const exchange: Exchange = {
-      request,
-      method,
-      url,
-      path,
-      headers,
-      hops,
-      params: match.params,
-      receivedAt: Date.now(),
-      target: match.target.name,
-      version: '',
-      env,
-      ctx,
-      configuration: found.value.configuration,
-    };
-    return await answer(exchange, match);
+    const found = find(configuration, incoming);
+    // Another isolate may have published the route a moment ago.
+    if (!found.ok) return lookAgain(checkConfiguration(env, LIMITS.configurationMissMilliseconds), incoming, env, ctx);
+    return answer(exchangeOf(incoming, found.value, configuration, env, ctx), found.value);
   } catch (thrown) {
     return failed(thrown);
   }
 }
 
-function find(configuration: Configuration, headers: Headers, method: string, url: string, path: string): Found {
+async function lookAgain(
+  loading: Promise<Configuration>,
+  incoming: Incoming,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  try {
+    const configuration = await loading;
+    const found = find(configuration, incoming);
+    if (!found.ok) return problemResponse(found.fault);
+    return await answer(exchangeOf(incoming, found.value, configuration, env, ctx), found.value);
+  } catch (thrown) {
+    return failed(thrown);
+  }
+}
+
+function exchangeOf(
+  incoming: Incoming,
+  { params, target }: Match<Target>,
+  configuration: Configuration,
+  env: Env,
+  ctx: ExecutionContext,
+): Exchange {
+  const { request, method, url, path, headers, hops } = incoming;
+  const receivedAt = Date.now();
+  const { name } = target;
+  return {
+    request,
+    method,
+    url,
+    path,
+    headers,
+    hops,
+    params,
+    receivedAt,
+    target: name,
+    version: '',
+    env,
+    ctx,
+    configuration,
+  };
+}
+
+function find(configuration: Configuration, { method, headers, url, path }: Incoming): Result<Match<Target>> {
   const { targets } = tablesOf(configuration);
   const host = targets.hosted ? hostnameOf(url) : '';
   // A preflight asks for a method of which it is none.
@@ -78,7 +98,7 @@ function find(configuration: Configuration, headers: Headers, method: string, ur
   let lookup = targets.find(asked, path, host);
   if (lookup.kind === 'method' && asked === 'HEAD') lookup = targets.find('GET', path, host);
   if (lookup.kind === 'method' && asked !== method) lookup = targets.find(method, path, host);
-  if (lookup.kind === 'found') return { ok: true, value: { match: lookup.match, configuration } };
+  if (lookup.kind === 'found') return ok(lookup.match);
   if (lookup.kind === 'missing') return fail('request.not-found', `Nothing answers ${path}.`);
   return fail('request.method', `${path} takes ${lookup.allowed.join(', ')}.`, { allow: lookup.allowed });
 }
@@ -88,26 +108,34 @@ function answer(exchange: Exchange, match: Match<Target>): Response | Promise<Re
   if (cors === undefined) return counted(exchange, match);
   const origin = exchange.headers.get('origin');
   const permission = origin === null ? undefined : preflight(cors, exchange, origin);
-  return permission ?? counted(exchange, match).then((response) => allowCaller(cors, origin, response));
+  if (permission !== undefined) return permission;
+  const answering = counted(exchange, match);
+  return answering instanceof Promise
+    ? answering.then((response) => allowCaller(cors, origin, response))
+    : allowCaller(cors, origin, answering);
 }
 
 /** Never rejects: a failure is an answer too. */
-async function counted(exchange: Exchange, match: Match<Target>): Promise<Response> {
+function counted(exchange: Exchange, match: Match<Target>): Response | Promise<Response> {
   const { env, ctx, target, receivedAt } = exchange;
   let caller = '';
-  let response: Response;
+  const count = (response: Response): Response => {
+    recordTraffic(env, ctx, { target, version: exchange.version, caller }, response.status, receivedAt);
+    return response;
+  };
+  const fell = (thrown: unknown): Response => count(failed(thrown));
+  const proceed = (identity: Result<Identity | undefined>): Response | Promise<Response> => {
+    if (!identity.ok) return problemResponse(identity.fault);
+    if (identity.value !== undefined) caller = callerOf(identity.value);
+    return limited(exchange, match, identity.value);
+  };
   try {
     const identifying = authenticateExchange(match.target.policies.auth, exchange);
-    const identity = identifying instanceof Promise ? await identifying : identifying;
-    if (identity.ok) {
-      caller = identity.value === undefined ? '' : callerOf(identity.value);
-      response = await limited(exchange, match, identity.value);
-    } else response = problemResponse(identity.fault);
+    const answering = identifying instanceof Promise ? identifying.then(proceed) : proceed(identifying);
+    return answering instanceof Promise ? answering.then(count, fell) : count(answering);
   } catch (thrown) {
-    response = failed(thrown);
+    return fell(thrown);
   }
-  recordTraffic(env, ctx, { target, version: exchange.version, caller }, response.status, receivedAt);
-  return response;
 }
 
 function failed(thrown: unknown): Response {
@@ -133,22 +161,34 @@ function limited(
     : admitted(admission, exchange, match, identity);
 }
 
-async function admitted(
+function admitted(
   admission: Admission,
   exchange: Exchange,
   match: Match<Target>,
   identity: Identity | undefined,
-): Promise<Response> {
+): Response | Promise<Response> {
   if (!admission.ok) {
     const { fault: reason, headers } = admission;
     return withHeaders(problemResponse(reason, isObject(reason.data) ? reason.data : undefined), headers);
   }
   const { headers = [], release } = admission;
+  if (release !== undefined) return releasing(release, headers, exchange, () => work(exchange, match, identity));
+  const answering = work(exchange, match, identity);
+  return answering instanceof Promise
+    ? answering.then((response) => withHeaders(response, headers))
+    : withHeaders(answering, headers);
+}
+
+async function releasing(
+  release: () => void,
+  headers: HeaderPairs,
+  { ctx }: Exchange,
+  begin: () => Response | Promise<Response>,
+): Promise<Response> {
   try {
-    const response = withHeaders(await work(exchange, match, identity), headers);
-    return release === undefined ? response : releaseAtEnd(response, release, exchange.ctx);
+    return releaseAtEnd(withHeaders(await begin(), headers), release, ctx);
   } catch (thrown) {
-    release?.();
+    release();
     throw thrown;
   }
 }
@@ -203,7 +243,9 @@ const within = (exchange: Exchange, request: Request): Exchange =>
     ? exchange
     : { ...exchange, request, url: request.url, headers: request.headers, method: request.method };
 
-const withHeaders = (response: Response, given: readonly (readonly [string, string])[]): Response =>
+type HeaderPairs = readonly (readonly [string, string])[];
+
+const withHeaders = (response: Response, given: HeaderPairs): Response =>
   given.length === 0
     ? response
     : edited(response, (headers) => {

@@ -13,13 +13,14 @@ import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 import { pathStart } from '../core/url.ts';
 
 /** @param values of the parameters of the path, as received */
-export async function answerRoute(
+export function answerRoute(
   given: Exchange,
-  { route, version: choice }: RouteTarget,
+  target: RouteTarget,
   version: VersionPlan,
   values: readonly string[],
   identity: Identity | undefined,
-): Promise<Response> {
+): Response | Promise<Response> {
+  const { route } = target;
   const refused = refusalOf(given, route, version);
   if (refused !== undefined) return told(refused, version, undefined);
   const pool = given.configuration.upstreams.get(version.upstream);
@@ -28,17 +29,35 @@ export async function answerRoute(
   }
   const { exchange, isOver } = withBodyLimit(given, route.bodyLimitBytes);
   const around: Around = { exchange, route, version, identity };
-  const { request, response } = version;
-  const editing = request === undefined ? plain(exchange) : editedRequest(request, around, values);
-  const outgoing = editing instanceof Promise ? await editing : editing;
-  if (!outgoing.ok) return problemResponse(outgoing.fault);
   const { timeoutMilliseconds: headersTimeoutMilliseconds, compress } = route;
   const credentials = credentialHeaders(route.policies.auth, exchange.headers);
   const scope = () => scopeOf(around);
   const options = { headersTimeoutMilliseconds, compress, credentials, identity, scope };
-  const reply = await forward(pool, exchange, outgoing.value, options);
-  if (isOver()) return problemResponse(tooLarge(route.bodyLimitBytes));
-  const answer = response === undefined ? reply : await editedResponse(response, around, reply);
+  const send = (outgoing: Result<Outgoing>): Response | Promise<Response> => {
+    if (!outgoing.ok) return problemResponse(outgoing.fault);
+    const replying = forward(pool, exchange, outgoing.value, options);
+    return isPassedOn(target, version, isOver) ? replying : finish(replying, target, around, isOver);
+  };
+  const editing = version.request === undefined ? plain(exchange) : editedRequest(version.request, around, values);
+  return editing instanceof Promise ? editing.then(send) : send(editing);
+}
+
+type IsOver = (() => boolean) | undefined;
+
+/** Whether the reply goes to the caller as the upstream sent it. */
+const isPassedOn = ({ version: choice }: RouteTarget, { response, notices }: VersionPlan, isOver: IsOver): boolean =>
+  response === undefined && notices.length === 0 && isOver === undefined && !('by' in choice);
+
+async function finish(
+  replying: Promise<Response>,
+  { route, version: choice }: RouteTarget,
+  around: Around,
+  isOver: IsOver,
+): Promise<Response> {
+  const { version } = around;
+  const reply = await replying;
+  if (isOver?.() === true) return problemResponse(tooLarge(route.bodyLimitBytes));
+  const answer = version.response === undefined ? reply : await editedResponse(version.response, around, reply);
   return told(answer, version, 'by' in choice && choice.by === 'header' ? choice.name : undefined);
 }
 
@@ -49,10 +68,10 @@ const tooLarge = (limitBytes: number | undefined): Fault =>
 function withBodyLimit(
   exchange: Exchange,
   limitBytes: number | undefined,
-): { readonly exchange: Exchange; readonly isOver: () => boolean } {
+): { readonly exchange: Exchange; readonly isOver: IsOver } {
   const { request, headers } = exchange;
   if (limitBytes === undefined || headers.has('content-length') || request.body === null) {
-    return { exchange, isOver: () => false };
+    return { exchange, isOver: undefined };
   }
   let passed = 0;
   const counter = new TransformStream<Uint8Array, Uint8Array>({

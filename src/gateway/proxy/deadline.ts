@@ -21,29 +21,46 @@ const waiting = new Set<Waiting>();
 /** When the watch began; 0 while there is none. */
 let watchedSince = 0;
 
-/** What `work` comes to; undefined where it takes longer. `work` itself goes on. */
-export async function within<T>(
+/**
+ * What `done` or `failed` make of what `work` comes to; `done` gets undefined where it takes longer, and `work` itself
+ * goes on. By callbacks, because each promise more is a part of what a request costs.
+ */
+export function within<T, U>(
   work: Promise<T>,
   timeoutMilliseconds: number,
   ctx: Pick<ExecutionContext, 'waitUntil'>,
-): Promise<T | undefined> {
-  if (timeoutMilliseconds < LIMITS.deadlineTickMilliseconds * 4) return inTime(timeoutMilliseconds, work);
+  done: (value: T | undefined) => U,
+  failed: (reason: unknown) => U,
+): Promise<U> {
+  const alone = (milliseconds: number): Promise<U> => inTime(milliseconds, work).then(done, failed);
+  if (timeoutMilliseconds < LIMITS.deadlineTickMilliseconds * 4) return alone(timeoutMilliseconds);
   const now = Date.now();
   const until = now + timeoutMilliseconds;
-  let own: Waiting | undefined;
-  const woken = new Promise<boolean>((wake) => waiting.add((own = { until, wake })));
   if (now - watchedSince >= LIMITS.deadlineWatchMilliseconds / 2) {
     watchedSince = now;
     ctx.waitUntil(watch(now));
   }
-  try {
-    return await Promise.race([
-      work,
-      woken.then((isLate) => (isLate ? undefined : inTime(Math.max(0, until - Date.now()), work))),
-    ]);
-  } finally {
-    if (own !== undefined) waiting.delete(own);
-  }
+  return new Promise((resolve, reject) => {
+    const wake = (isLate: boolean): void => {
+      waiting.delete(own);
+      resolve(isLate ? Promise.resolve(undefined).then(done) : alone(Math.max(0, until - Date.now())));
+    };
+    const own = { until, wake };
+    waiting.add(own);
+    const settle = <V>(make: (value: V) => U, value: V): void => {
+      // Whoever was woken has its answer, or another timer.
+      if (!waiting.delete(own)) return;
+      try {
+        resolve(make(value));
+      } catch (thrown) {
+        reject(thrown);
+      }
+    };
+    work.then(
+      (value) => settle(done, value),
+      (reason: unknown) => settle(failed, reason),
+    );
+  });
 }
 
 /** Until it is empty here, or a later request has taken over. */

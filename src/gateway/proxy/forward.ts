@@ -67,7 +67,7 @@ interface Failed {
 }
 
 /** The reply of the pool, or problem JSON: 502 `upstream.unreachable`, 503 `upstream.unavailable`, 504 `upstream.timeout`. */
-export async function forward(
+export function forward(
   plan: PoolPlan,
   exchange: Exchange,
   outgoing: Outgoing,
@@ -77,30 +77,25 @@ export async function forward(
   const headers = outgoing.headers ?? new Headers(exchange.headers);
   const { credentials = [], trace } = options;
   prepareHeaders(headers, exchange, { forwarded: plan.forwarded, credentials, trace });
-  const finding = plan.by === undefined ? undefined : stickyKey(plan, exchange, options.identity, options.scope);
-  const key = finding instanceof Promise ? await finding : finding;
-  let body: Call['body'] = outgoing.body ?? request.body;
-  let { retries } = plan;
+  const { retries } = plan;
   const hasKey = (): boolean => headers.has('idempotency-key');
-  if (retries !== undefined && !isRepeatable(retries, method, hasKey)) retries = undefined;
-  if (retries !== undefined && typeof body === 'object' && body !== null) {
-    const length = Number(exchange.headers.get('content-length') ?? Infinity);
-    if (length > LIMITS.retryBodyBytes) retries = undefined;
-    else body = await request.arrayBuffer();
-  }
   const call: Call = {
     plan,
     exchange,
     path: outgoing.path,
     headers,
-    body,
+    body: outgoing.body ?? request.body,
     timeoutMilliseconds: options.headersTimeoutMilliseconds ?? plan.headersTimeoutMilliseconds,
-    retries,
-    key,
+    retries: retries !== undefined && isRepeatable(retries, method, hasKey) ? retries : undefined,
+    key: undefined,
     unhealthy: plan.active === undefined ? undefined : unhealthyTargets(env, ctx, plan.name, receivedAt),
   };
-  const { reply, fault: reason } = await answerOf(call);
-  return reply === undefined ? problemResponse(reason) : finished(reply, plan, exchange, options.compress === true);
+  const answerOf = ({ reply, fault: reason }: Attempt): Response =>
+    reply === undefined ? problemResponse(reason) : finished(reply, plan, exchange, options.compress === true);
+  const [first = ''] = plan.urls;
+  // Nothing to choose, and what could be noted of the target nobody would read.
+  const isPlain = call.retries === undefined && plan.urls.length === 1 && plan.breaker === undefined;
+  return isPlain ? send(call, first, answerOf) : byRules(call, options).then(answerOf);
 }
 
 function finished(reply: Response, plan: PoolPlan, { method, headers, receivedAt }: Exchange, compress: boolean) {
@@ -113,13 +108,21 @@ function finished(reply: Response, plan: PoolPlan, { method, headers, receivedAt
   return compress ? compressed(answer, method, headers.get('accept-encoding')) : answer;
 }
 
-function answerOf(call: Call): Promise<Attempt> {
-  const { plan, retries, exchange } = call;
-  const [first = ''] = plan.urls;
-  // Nothing to choose, and what could be noted of the target nobody would read.
-  if (retries === undefined && plan.urls.length === 1 && plan.breaker === undefined) return send(call, first);
+async function byRules(given: Call, { identity, scope }: ForwardOptions): Promise<Attempt> {
+  const { plan, exchange } = given;
+  const key = await stickyKey(plan, exchange, identity, scope);
+  const call = { ...(await withRepeatableBody(given)), key };
   const pool = poolOf(plan, exchange.receivedAt);
-  return retries === undefined ? attempt(call, pool, []) : attempts(call, pool, retries);
+  return call.retries === undefined ? attempt(call, pool, []) : attempts(call, pool, call.retries);
+}
+
+/** Without retries where the body is too large to be kept for them. */
+async function withRepeatableBody(call: Call): Promise<Call> {
+  const { retries, body, exchange } = call;
+  if (retries === undefined || typeof body !== 'object' || body === null) return call;
+  const length = Number(exchange.headers.get('content-length') ?? Infinity);
+  if (length > LIMITS.retryBodyBytes) return { ...call, retries: undefined };
+  return { ...call, body: await exchange.request.arrayBuffer() };
 }
 
 async function attempts(call: Call, pool: Pool, retries: RetryPlan): Promise<Attempt> {
@@ -147,7 +150,7 @@ async function attempt(call: Call, pool: Pool, tried: number[]): Promise<Attempt
   if (admission !== undefined && admission.pass === undefined) return refusedUntil(admission.until, startedAt);
   const index = chooseTarget(pool, { key, unhealthy, tried }, startedAt);
   tried.push(index);
-  const result = await send(call, plan.urls[index] ?? '');
+  const result = await send(call, plan.urls[index] ?? '', (outcome) => outcome);
   const now = Date.now();
   const failed = result.reply === undefined || plan.failures.has(result.reply.status);
   noteCall(pool, index, failed, startedAt, now);
@@ -170,8 +173,8 @@ const REASONS: ReadonlyMap<number, RetryReason> = new Map([
   [504, '504'],
 ]);
 
-/** Never rejects. */
-async function send(call: Call, base: string): Promise<Attempt> {
+/** What `make` makes of the attempt. Never rejects. */
+function send<T>(call: Call, base: string, make: (outcome: Attempt) => T): Promise<T> {
   const { exchange, headers, body, path, retries, timeoutMilliseconds } = call;
   const { env, ctx, method, hops } = exchange;
   // A last attempt needs none: the runtime ends it with the request.
@@ -180,15 +183,20 @@ async function send(call: Call, base: string): Promise<Attempt> {
   if (controller !== undefined) init.signal = controller.signal;
   // Cloudflare's own cache knows nothing of who is asking.
   if (env.EGRESS === undefined && (method === 'GET' || method === 'HEAD')) init.cache = 'no-store';
-  try {
-    const reply = await within(hostOf(env).fetch(base + path, init, { hops }), timeoutMilliseconds, ctx);
-    if (reply !== undefined) return { reply, reason: retries && REASONS.get(reply.status) };
+  const done = (reply: Response | undefined): T => {
+    if (reply !== undefined) return make({ reply, reason: retries && REASONS.get(reply.status) });
     controller?.abort();
-    return { fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' };
-  } catch (thrown) {
-    if (thrown instanceof FaultError) return { fault: { ...thrown.fault, status: 502 }, reason: undefined };
-    const extra = { detail: thrown };
+    return make({ fault: fault('upstream.timeout', 'The upstream did not answer in time.'), reason: 'timeout' });
+  };
+  const failed = (thrown: unknown): T => {
+    if (thrown instanceof FaultError) return make({ fault: { ...thrown.fault, status: 502 }, reason: undefined });
     console.warn(`upstream ${call.plan.name}: ${base} could not be reached`, thrown);
-    return { fault: fault('upstream.unreachable', 'The upstream could not be reached.', extra), reason: 'connect' };
+    const reason = fault('upstream.unreachable', 'The upstream could not be reached.', { detail: thrown });
+    return make({ fault: reason, reason: 'connect' });
+  };
+  try {
+    return within(hostOf(env).fetch(base + path, init, { hops }), timeoutMilliseconds, ctx, done, failed);
+  } catch (thrown) {
+    return Promise.resolve(failed(thrown));
   }
 }

@@ -15,10 +15,9 @@ const never = () => new Promise<string>(() => undefined);
 function outcomeOf(work: Promise<string>, timeoutMilliseconds: number): { is: () => unknown } {
   const startedAt = Date.now();
   let outcome: unknown = 'waiting';
-  within(work, timeoutMilliseconds, ctx).then(
-    (value) => (outcome = [value, Date.now() - startedAt]),
-    (thrown: unknown) => (outcome = thrown),
-  );
+  const done = (value: string | undefined) => [value, Date.now() - startedAt];
+  const failed = (thrown: unknown) => thrown;
+  void within<string, unknown>(work, timeoutMilliseconds, ctx, done, failed).then((value) => (outcome = value));
   return { is: () => outcome };
 }
 
@@ -48,6 +47,17 @@ test.each([10, tick * 4 - 1, tick * 4, 5_000])('work that takes longer than %i m
   expect(is()).toBe('waiting');
   await vi.advanceTimersByTimeAsync(tick + 1);
   expect(is()).toEqual([undefined, expect.any(Number)]);
+});
+
+test('what comes after its time is not made into a second answer', async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const answers: unknown[] = [];
+  const note = (value: unknown) => answers.push(value);
+  void within(promise, tick * 4, ctx, note, note);
+  await vi.advanceTimersByTimeAsync(tick * 6);
+  resolve('too late');
+  await vi.advanceTimersByTimeAsync(1);
+  expect(answers).toEqual([undefined]);
 });
 
 test('one request watches for all, and no longer than somebody waits', async () => {
