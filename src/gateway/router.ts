@@ -112,7 +112,10 @@ function put<T>(ends: End<T>[], end: End<T>): void {
   ends.splice(index === -1 ? ends.length : index, 1, end);
 }
 
+const NO_PARAMS: Match<unknown>['params'] = new Bare<string>();
+
 function found<T>(target: T, names: readonly string[], values: readonly string[]): Lookup<T> {
+  if (names.length === 0) return { kind: 'found', match: { target, params: NO_PARAMS, values } };
   const params = new Bare<string>();
   for (let index = 0; index < names.length; index++) {
     const value = decode(values[index] ?? '');

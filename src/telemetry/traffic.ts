@@ -17,6 +17,8 @@ const MINUTE = 60_000;
 const OTHERS = '(others)';
 
 let tallies = new Map<string, Tally>();
+/** The one that was counted in, which saves the next request of its kind the search. */
+let last: Tally | undefined;
 let waiting = false;
 
 export function recordTraffic(
@@ -28,8 +30,10 @@ export function recordTraffic(
 ): void {
   const now = Date.now();
   const at = now - (now % MINUTE);
-  const tally = tallies.get(`${at} ${target} ${version} ${caller}`) ?? open(at, target, version, caller);
-  count(tally, status, now - startedAt);
+  if (last?.at !== at || last.target !== target || last.version !== version || last.caller !== caller) {
+    last = tallies.get(`${at} ${target} ${version} ${caller}`) ?? open(at, target, version, caller);
+  }
+  count(last, status, now - startedAt);
   if (waiting) return;
   waiting = true;
   ctx.waitUntil(scheduler.wait(LIMITS.trafficDelayMilliseconds).then(() => flushTraffic(env)));
@@ -49,6 +53,7 @@ function open(at: number, target: string, version: string, caller: string): Tall
 export async function flushTraffic(env: Env): Promise<void> {
   const gathered = [...tallies.values()];
   tallies = new Map();
+  last = undefined;
   waiting = false;
   if (gathered.length === 0) return;
   try {
