@@ -30,6 +30,9 @@ export interface WorkerdGuard {
   release(): Promise<void>;
 }
 
+/** Those not released yet. */
+let guards = 0;
+
 export function guardWorkerd(directory: string): WorkerdGuard {
   const paths = {
     pid: join(directory, 'workerd.pid'),
@@ -42,6 +45,7 @@ export function guardWorkerd(directory: string): WorkerdGuard {
   // The package's default export is the program itself; `bin/workerd` is a script that starts it as a child.
   const workerd = v.parse(v.object({ default: v.string() }), createRequire(import.meta.url)('workerd')).default;
   process.env['MINIFLARE_WORKERD_PATH'] = SCRIPT;
+  guards++;
   // A group of its own, so that Ctrl-C in the terminal does not end the watchdog first.
   const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, paths.pid], {
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -80,6 +84,8 @@ export function guardWorkerd(directory: string): WorkerdGuard {
       watchdog.ref();
       watchdog.stdin.end('stopped\n');
       await ended;
+      // Another miniflare of this process knows nothing of the script.
+      if (--guards === 0) delete process.env['MINIFLARE_WORKERD_PATH'];
       for (const path of Object.values(paths)) rmSync(path, { force: true });
     },
   };
