@@ -90,7 +90,7 @@ export interface TestServers {
   /** See scripts/servers/gcs.ts. */
   readonly gcs: { readonly endpoint: string; readonly serviceAccount: GcsServiceAccount; readonly bucket: string };
   /** See scripts/servers/podman.ts. Null where nobody may start containers, or root alone may. */
-  readonly docker: Omit<podmanServer.PodmanServer, 'stop'> | null;
+  readonly docker: (Omit<podmanServer.PodmanServer, 'stop'> & { readonly cuttingUrl: string }) | null;
   /** See scripts/servers/git.ts. */
   readonly git: Omit<gitServer.GitServer, 'stop'>;
   /** Stand-ins; see scripts/servers/kafka-proxy.ts. */
@@ -276,7 +276,8 @@ function startAll(): Shared {
     }
     try {
       const { stop: _, ...server } = await keep(podmanServer.start());
-      return server;
+      const proxy = await keep(startProxy(Number(new URL(server.url).port)));
+      return { ...server, cuttingUrl: `http://127.0.0.1:${proxy.port}` };
     } catch (thrown) {
       if (!(thrown instanceof podmanServer.NoContainers)) throw thrown;
       console.warn('The tests of Docker are left out:', thrown.message, thrown.cause);

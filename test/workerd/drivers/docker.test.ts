@@ -222,6 +222,20 @@ describe.skipIf(engine === null)('connections', () => {
     expect((await faultOf(nobody('version', {}), 'upstream.unreachable')).retryable).toBe(true);
   });
 
+  it('that are lost before the answer leave nothing that is in the way of the next attempt', async () => {
+    const cutting = actionsOf(docker, { settings: { url: engine?.cuttingUrl ?? '' }, secrets });
+    const label = own();
+    const params = { image, network: 'none', labels: { job: label } };
+    // Made, and nobody is told.
+    const unheard = cutting('run', { ...params, command: ['/bin/busybox', 'echo', 'CUT-REPLY'] });
+    expect((await faultOf(unheard, 'upstream.unreachable')).retryable).toBe(true);
+    expect(await output(call('run', { ...params, command: ['/bin/busybox', 'true'] }))).toMatchObject({ exitCode: 0 });
+    // Run to its end, and its output is lost on the way.
+    const unread = cutting('run', { ...params, command: ['/bin/busybox', 'echo', 'CUT-DELIVERY'] });
+    expect((await faultOf(unread, 'upstream.unreachable')).retryable).toBe(true);
+    expect(await output(call('prune', { label: `job=${label}` }))).toEqual({ removed: [] });
+  });
+
   it('are given up in time', async () => {
     const slow = actionsOf(docker, { settings: { url: `${url}/slow` }, secrets });
     const fault = await faultOf(slow('version', {}, { signal: AbortSignal.timeout(200) }), 'step.timeout');
