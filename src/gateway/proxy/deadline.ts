@@ -41,12 +41,17 @@ export function within<T, U>(
     ctx.waitUntil(watch(now));
   }
   return new Promise((resolve, reject) => {
+    const { promise: woken, resolve: wakeHere } = Promise.withResolvers<boolean>();
     const wake = (isLate: boolean): void => {
       waiting.delete(own);
-      resolve(isLate ? Promise.resolve(undefined).then(done) : alone(Math.max(0, until - Date.now())));
+      wakeHere(isLate);
     };
     const own = { until, wake };
     waiting.add(own);
+    // It is another request that wakes, and none may make an answer for another: that happens after the promise.
+    void woken.then((isLate) =>
+      resolve(isLate ? Promise.resolve(undefined).then(done) : alone(Math.max(0, until - Date.now()))),
+    );
     const settle = <V>(make: (value: V) => U, value: V): void => {
       // Whoever was woken has its answer, or another timer.
       if (!waiting.delete(own)) return;
