@@ -28,6 +28,7 @@ import {
   type Configuration,
 } from '../runtime/configuration.ts';
 import { recordTraffic } from '../telemetry/traffic.ts';
+import { andThen } from '../core/maybe-promise.ts';
 
 /** What is known of a request before its target is. */
 export type Incoming = Pick<Exchange, 'request' | 'method' | 'url' | 'path' | 'headers' | 'hops'>;
@@ -72,7 +73,6 @@ function exchangeOf(
 ): Exchange {
   const { request, method, url, path, headers, hops } = incoming;
   const receivedAt = Date.now();
-  const { name } = target;
   return {
     request,
     method,
@@ -82,7 +82,7 @@ function exchangeOf(
     hops,
     params,
     receivedAt,
-    target: name,
+    target: target.name,
     version: '',
     env,
     ctx,
@@ -109,10 +109,8 @@ function answer(exchange: Exchange, match: Match<Target>): Response | Promise<Re
   const origin = exchange.headers.get('origin');
   const permission = origin === null ? undefined : preflight(cors, exchange, origin);
   if (permission !== undefined) return permission;
-  const answering = counted(exchange, match);
-  return answering instanceof Promise
-    ? answering.then((response) => allowCaller(cors, origin, response))
-    : allowCaller(cors, origin, answering);
+  const allowed = andThen(counted(exchange, match), (response) => allowCaller(cors, origin, response));
+  return allowed instanceof Promise ? allowed.catch(failed) : allowed;
 }
 
 /** Never rejects: a failure is an answer too. */
@@ -131,7 +129,7 @@ function counted(exchange: Exchange, match: Match<Target>): Response | Promise<R
   };
   try {
     const identifying = authenticateExchange(match.target.policies.auth, exchange);
-    const answering = identifying instanceof Promise ? identifying.then(proceed) : proceed(identifying);
+    const answering = andThen(identifying, proceed);
     return answering instanceof Promise ? answering.then(count, fell) : count(answering);
   } catch (thrown) {
     return fell(thrown);
@@ -156,9 +154,7 @@ function limited(
   const ofKey = identity?.key?.limits ?? undefined;
   if (limits === undefined && ofKey === undefined) return work(exchange, match, identity);
   const admission = admit(limits, exchange, identity, ofKey);
-  return admission instanceof Promise
-    ? admission.then((late) => admitted(late, exchange, match, identity))
-    : admitted(admission, exchange, match, identity);
+  return andThen(admission, (known) => admitted(known, exchange, match, identity));
 }
 
 function admitted(
@@ -173,10 +169,7 @@ function admitted(
   }
   const { headers = [], release } = admission;
   if (release !== undefined) return releasing(release, headers, exchange, () => work(exchange, match, identity));
-  const answering = work(exchange, match, identity);
-  return answering instanceof Promise
-    ? answering.then((response) => withHeaders(response, headers))
-    : withHeaders(answering, headers);
+  return andThen(work(exchange, match, identity), (response) => withHeaders(response, headers));
 }
 
 async function releasing(

@@ -11,6 +11,7 @@ import { fail, fault, ok, problemResponse, type Fault, type Result } from '../co
 import { isPlainPath } from '../core/route/path.ts';
 import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 import { pathStart } from '../core/url.ts';
+import { andThen } from '../core/maybe-promise.ts';
 
 /** @param values of the parameters of the path, as received */
 export function answerRoute(
@@ -39,7 +40,7 @@ export function answerRoute(
     return isPassedOn(target, version, isOver) ? replying : finish(replying, target, around, isOver);
   };
   const editing = version.request === undefined ? plain(exchange) : editedRequest(version.request, around, values);
-  return editing instanceof Promise ? editing.then(send) : send(editing);
+  return andThen(editing, send);
 }
 
 type IsOver = (() => boolean) | undefined;

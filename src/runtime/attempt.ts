@@ -1,7 +1,7 @@
 /** One attempt of a step: begun, or taken from the journal, and settled. */
 
 import type { Drive } from './drive.ts';
-import { execute, type Attempt, type MaybePromise, type Outcome } from './execute.ts';
+import { execute, type Attempt, type Outcome } from './execute.ts';
 import type { StepPlan } from '../core/chain/plan.ts';
 import { begin, failAttempt, park, respond, skip, succeed, unpark } from '../core/engine/engine.ts';
 import { keyOf } from '../core/engine/journal.ts';
@@ -11,6 +11,7 @@ import type { ProviderCall } from './providers.ts';
 import type { Frame, RunState } from '../core/engine/state.ts';
 import { fault, FaultError, type Fault } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { MaybePromise } from '../core/maybe-promise.ts';
 
 /** Whether steps of before a restart are still to be taken from the journal. */
 export const isReplaying = (drive: Drive): boolean => (drive.recorded?.size ?? 0) > 0;

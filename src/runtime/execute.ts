@@ -13,8 +13,7 @@ import type { StepPlan } from '../core/chain/plan.ts';
 import type { Success } from '../core/engine/engine.ts';
 import type { Frame, RunResponse, RunState } from '../core/engine/state.ts';
 import { isObject } from '../core/json.ts';
-
-export type MaybePromise<T> = T | Promise<T>;
+import { andThen, type MaybePromise } from '../core/maybe-promise.ts';
 
 export type Outcome =
   | { readonly kind: 'succeeded'; readonly success: Success }
@@ -42,11 +41,6 @@ const OPENED: ReadonlySet<string | undefined> = new Set(['each', 'wait', 'call']
 const SKIPPED: Outcome = { kind: 'skipped' };
 const failed = (value: Fault): Outcome => ({ kind: 'failed', fault: value });
 
-/** Continues with a value now where it is there, later where it is a promise. */
-function then<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>): MaybePromise<R> {
-  return value instanceof Promise ? value.then(next) : next(value);
-}
-
 /** Never throws and never rejects: whatever goes wrong is the outcome. */
 export function execute(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
   return guarded(() => attempted(attempt, host));
@@ -64,7 +58,7 @@ function guarded(work: () => MaybePromise<Outcome>): MaybePromise<Outcome> {
 function attempted(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
   const { frame, step } = attempt;
   if (step.if === undefined) return chosen(attempt, host);
-  return then(step.if.evaluate(frame.scope), (condition) => (isTrue(condition) ? chosen(attempt, host) : SKIPPED));
+  return andThen(step.if.evaluate(frame.scope), (condition) => (isTrue(condition) ? chosen(attempt, host) : SKIPPED));
 }
 
 /** JSONata's `$boolean` for what a condition usually gives. */
@@ -78,14 +72,14 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
   if (step.switch !== undefined) return takeBranch(attempt, 0);
   const action = host.actions.get(step.action.name);
   if (action === undefined) return failed(fault('step.failed', `The action ${step.action.name} is not installed.`));
-  return then(parameters(step, action, step.with.evaluate(frame.scope)), (params) => {
+  return andThen(parameters(step, action, step.with.evaluate(frame.scope)), (params) => {
     if (!params.ok) return failed(params.fault);
     if (OPENED.has(step.action.control)) return { kind: 'opened', params: params.value };
-    return then(openFor(attempt, host), (connection) => {
+    return andThen(openFor(attempt, host), (connection) => {
       if (!connection.ok) return failed(connection.fault);
       const perform = (): MaybePromise<Outcome> => {
         const context = new AttemptContext(attempt, host, connection.value);
-        return then(action.run(params.value, context), (result) => outcomeOf(step, result));
+        return andThen(action.run(params.value, context), (result) => outcomeOf(step, result));
       };
       return attempt.intends ? { kind: 'ready', perform: () => guarded(perform) } : perform();
     });
@@ -95,7 +89,7 @@ function chosen(attempt: Attempt, host: ActionHost): MaybePromise<Outcome> {
 function openFor(attempt: Attempt, host: ActionHost): MaybePromise<Result<OpenConnection>> {
   const { run, frame, step } = attempt;
   if (step.connection === undefined) return host.open(undefined, attempt);
-  return then(resolveConnection(step.connection, frame.scope, run.start.event.identity), (ref) =>
+  return andThen(resolveConnection(step.connection, frame.scope, run.start.event.identity), (ref) =>
     ref.ok ? host.open(ref.value, attempt) : ref,
   );
 }
@@ -104,7 +98,7 @@ function takeBranch(attempt: Attempt, index: number): MaybePromise<Outcome> {
   const cases = attempt.step.switch?.cases ?? [];
   const branch = cases[index];
   if (branch === undefined) return branchTaken(null, attempt.step.switch?.otherwise ?? []);
-  return then(branch.when.evaluate(attempt.frame.scope), (condition) =>
+  return andThen(branch.when.evaluate(attempt.frame.scope), (condition) =>
     isTrue(condition) ? branchTaken(index, branch.then) : takeBranch(attempt, index + 1),
   );
 }
@@ -121,7 +115,7 @@ const checked = new WeakMap<StepPlan, Result<unknown>>();
 function parameters(step: StepPlan, action: Action, evaluated: unknown): MaybePromise<Result<unknown>> {
   const known = checked.get(step);
   if (known !== undefined) return known;
-  return then(evaluated, (value) => {
+  return andThen(evaluated, (value) => {
     const result = parse(step, action, value);
     if (step.with.literal) checked.set(step, result);
     return result;

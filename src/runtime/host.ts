@@ -20,6 +20,7 @@ import type { Reader } from '../core/seal.ts';
 import type { Env } from '../env.ts';
 import type { ConnectionRow } from '../store/connections.ts';
 import { createLinks } from '../vault/links.ts';
+import { andThen } from '../core/maybe-promise.ts';
 
 let built: { readonly env: Env; readonly host: ActionHost } | undefined;
 
@@ -46,10 +47,7 @@ function build(env: Env): ActionHost {
       const { action } = attempt.step;
       if (ref === undefined && staysInside(action)) return ok(NO_CONNECTION);
       const connector = connectorOf(action);
-      const configuration = confirmedConfiguration(env);
-      return configuration instanceof Promise
-        ? configuration.then((loaded) => openFor(env, loaded, ref, connector, attempt))
-        : openFor(env, configuration, ref, connector, attempt);
+      return andThen(confirmedConfiguration(env), (loaded) => openFor(env, loaded, ref, connector, attempt));
     },
     openStore: async (path, attempt) => openStore(env, await confirmedConfiguration(env), path, attempt),
   };

@@ -13,6 +13,7 @@ import type { RunIdentity } from '../engine/state.ts';
 import type { Scope, Template } from '../expression/types.ts';
 import { fail, ok, type Result } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
+import { andThen } from '../maybe-promise.ts';
 
 /** The tenant of what belongs to the owner of the gateway; end customers have names of theirs. */
 export const OWNER = '';
@@ -115,7 +116,7 @@ export function resolveConnection(
       : fail('connection.invalid', `The expression of the connection ${plan.written} gave no name of a connection.`);
   if (typeof plan.name === 'string') return ok({ tenant, name: plan.name });
   const name = plan.name.evaluate(scope);
-  return name instanceof Promise ? name.then(named) : named(name);
+  return andThen(name, named);
 }
 
 /** As {@link connectionPath}; undefined where it cannot be told yet, or not at all. */

@@ -2,9 +2,8 @@
 
 import type { AuthPlan, RulePlan } from '../../core/route/auth.ts';
 import { fail, type Fault, type Result } from '../../core/errors.ts';
+import type { MaybePromise } from '../../core/maybe-promise.ts';
 import type { Exchange, Identity } from '../exchange.ts';
-
-export type MaybePromise<T> = T | Promise<T>;
 
 /** A request, and what every rule reads of it. */
 export interface Attempt {

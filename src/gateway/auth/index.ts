@@ -1,12 +1,13 @@
 /** Who calls: the stage `authenticate` of the gateway. */
 
-import { bearerOf, refusal, type Attempt, type MaybePromise } from './attempt.ts';
+import { bearerOf, refusal, type Attempt } from './attempt.ts';
 import { byCertificate } from './certificates.ts';
 import { byBasic, byKey } from './keys.ts';
 import { bySignature } from './signatures.ts';
 import { byAccess, byToken } from './tokens.ts';
 import type { AuthPlan, RulePlan } from '../../core/route/auth.ts';
 import { fail, ok, type ErrorCode, type Fault, type Result } from '../../core/errors.ts';
+import { andThen, type MaybePromise } from '../../core/maybe-promise.ts';
 import type { Exchange, Identity } from '../exchange.ts';
 
 /** The headers that are not passed on. Another `Authorization` beside `X-API-Key` is meant for the upstream. */
@@ -63,7 +64,7 @@ function any(
   if (rule === undefined) return refusal(plan, checked.fault);
   const better = (next: Result<Identity>) => (next.ok || rankOf(next.fault) > rankOf(checked.fault) ? next : checked);
   const next = check(rule, attempt);
-  return any(plan, next instanceof Promise ? next.then(better) : better(next), attempt, index + 1);
+  return any(plan, andThen(next, better), attempt, index + 1);
 }
 
 function all(
@@ -78,7 +79,7 @@ function all(
   if (rule === undefined) return checked;
   const both = (next: Result<Identity>) => (next.ok ? together(checked.value, next.value) : next);
   const next = check(rule, attempt);
-  return all(plan, next instanceof Promise ? next.then(both) : both(next), attempt, index + 1);
+  return all(plan, andThen(next, both), attempt, index + 1);
 }
 
 /** The first says who calls; what it does not tell, the others add. */

@@ -16,7 +16,6 @@ import { fault, FaultError, problemResponse, type Fault } from '../../core/error
 import { LIMITS } from '../../core/limits.ts';
 import { admit, settleCall } from '../../core/policy/breaker.ts';
 import { isRepeatable, noteRequest, takeRetry, type RetryPlan, type RetryReason } from '../../core/proxy/retries.ts';
-import type { Trace } from '../../core/proxy/trace.ts';
 import type { PoolPlan } from '../../core/route/upstream.ts';
 import { unhealthyTargets } from '../../runtime/health.ts';
 import { hostOf } from '../../runtime/host.ts';
@@ -38,7 +37,6 @@ export interface ForwardOptions {
   /** Names of headers with credentials that the gateway itself has used up. */
   readonly credentials?: Iterable<string>;
   readonly identity?: Identity | undefined;
-  readonly trace?: Trace | undefined;
   /** What the expression of a sticky pool may read. */
   readonly scope?: (() => Readonly<Record<string, unknown>>) | undefined;
 }
@@ -75,8 +73,7 @@ export function forward(
 ): Promise<Response> {
   const { method, request, receivedAt, env, ctx } = exchange;
   const headers = outgoing.headers ?? new Headers(exchange.headers);
-  const { credentials = [], trace } = options;
-  prepareHeaders(headers, exchange, { forwarded: plan.forwarded, credentials, trace });
+  prepareHeaders(headers, exchange, { forwarded: plan.forwarded, credentials: options.credentials ?? [] });
   const { retries } = plan;
   const hasKey = (): boolean => headers.has('idempotency-key');
   const call: Call = {
@@ -94,7 +91,8 @@ export function forward(
     reply === undefined ? problemResponse(reason) : finished(reply, plan, exchange, options.compress === true);
   const [first = ''] = plan.urls;
   // Nothing to choose, and what could be noted of the target nobody would read.
-  const isPlain = call.retries === undefined && plan.urls.length === 1 && plan.breaker === undefined;
+  const isPlain =
+    call.retries === undefined && plan.urls.length === 1 && plan.breaker === undefined && plan.by === undefined;
   return isPlain ? send(call, first, answerOf) : byRules(call, options).then(answerOf);
 }
 

@@ -11,7 +11,7 @@
 import { authorityOf } from '../event.ts';
 import { randomId } from '../random-id.ts';
 import type { Exchange } from '../exchange.ts';
-import { traceOf, traceparentOf, type Trace } from '../../core/proxy/trace.ts';
+import { traceOf, traceparentOf } from '../../core/proxy/trace.ts';
 import { clientAddress } from '../../runtime/address.ts';
 
 /**
@@ -27,8 +27,6 @@ export interface HeaderOptions {
   readonly forwarded: 'replace' | 'append';
   /** Names of headers with credentials that the gateway itself has used up. */
   readonly credentials: Iterable<string>;
-  /** The trace that this request belongs to; default: what `traceparent` says. */
-  readonly trace: Trace | undefined;
 }
 
 /** Makes `headers` fit for the upstream, in place. */
@@ -44,7 +42,7 @@ export function prepareHeaders(headers: Headers, exchange: Exchange, options: He
   setForwarded(headers, exchange, options.forwarded);
   headers.append('via', '1.1 tidegate');
   const parent = headers.get('traceparent');
-  const trace = options.trace ?? traceOf(parent, randomId);
+  const trace = traceOf(parent, randomId);
   // Of another trace, or of none: the state would be somebody else's.
   if (parent === null || trace.parentId === undefined) headers.delete('tracestate');
   headers.set('traceparent', traceparentOf(trace));
