@@ -84,14 +84,34 @@ export class Lease {
     grant.left += cost;
   }
 
-  /** Whether the store is low, and nobody has asked for more yet. Saying so counts as asking. */
-  shouldRenew(now: number): boolean {
-    if (now < this.#renewingUntil || this.#stored < 2) return false;
-    let left = 0;
-    for (const grant of this.#open) if (grant.expiresAt > now) left += grant.left;
-    if (left * 2 > this.#stored) return false;
+  /** Whether so much of the store is spent that more should come with the next reports. */
+  isLow(now: number): boolean {
+    return this.#mayRenew(now) && this.#left(0) * 2 <= this.#stored;
+  }
+
+  /** Whether the store may be empty before the next reports leave. */
+  isUrgent(now: number): boolean {
+    if (!this.#mayRenew(now)) return false;
+    const left = this.#left(now);
+    const rate = this.#taken / Math.max(1, now - this.#since);
+    return left * 2 <= this.#stored && left <= rate * 2 * LIMITS.limiterReportMilliseconds;
+  }
+
+  #mayRenew(now: number): boolean {
+    return now >= this.#renewingUntil && this.#stored >= 2 && this.#taken > 0;
+  }
+
+  /** What to ask to fill the store; nobody else asks meanwhile. */
+  renewal(now: number): Ask {
     this.#renewingUntil = now + LIMITS.limiterAnswerMilliseconds;
-    return true;
+    return this.ask(now, 0);
+  }
+
+  /** Tokens in grants that end later. */
+  #left(than: number): number {
+    let left = 0;
+    for (const grant of this.#open) if (grant.expiresAt > than) left += grant.left;
+    return left;
   }
 
   /**

@@ -166,7 +166,7 @@ function admitted(claims: readonly Claim[], { exchange, plans }: Caller, release
     if (grant === undefined) continue;
     lease.spend(grant, now, cost);
     reportLater(lease, exchange, now);
-    if (lease.shouldRenew(now)) renew(lease, exchange);
+    if (lease.isUrgent(now)) renew(lease, exchange);
   }
   const headers = stateHeaders(claims, plans, now);
   return release === undefined ? { ok: true, headers } : { ok: true, headers, release };

@@ -4,7 +4,7 @@ import { callLimiter } from '../../runtime/limiter-calls.ts';
 import type { Exchange } from '../exchange.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { Lease } from '../../core/policy/lease.ts';
-import type { Ask, QuotaRule, WindowRule } from '../../core/policy/limiter.ts';
+import type { Answer, QuotaRule, WindowRule } from '../../core/policy/limiter.ts';
 import type { Env } from '../../env.ts';
 
 type Place = Pick<Exchange, 'env' | 'ctx'>;
@@ -26,14 +26,10 @@ export function leaseOf(key: string, rule: WindowRule | QuotaRule): Lease {
   return lease;
 }
 
-/** Fills the store of a lease behind the response. */
+/** Fills the store of a lease behind the response, where that cannot wait for the next reports. */
 export function renew(lease: Lease, { env, ctx }: Place): void {
   const sentAt = Date.now();
-  ctx.waitUntil(
-    callLimiter(env, [lease.ask(sentAt, 0)]).then(([answer]) => {
-      if (answer !== undefined) lease.learn(answer, sentAt, Date.now(), 0);
-    }),
-  );
+  ctx.waitUntil(callLimiter(env, [lease.renewal(sentAt)]).then(([answer]) => fill(lease, answer, sentAt)));
 }
 
 /**
@@ -64,8 +60,10 @@ async function loop(env: Env, startedAt: number): Promise<void> {
   if (loopStartedAt === startedAt) loopStartedAt = 0;
 }
 
+/** What was spent; where the store is low, more is asked for on the same way. */
 async function report(env: Env, now: number): Promise<void> {
-  const asks: Ask[] = [];
+  const low = [...open].filter((lease) => lease.isLow(now));
+  const asks = low.map((lease) => lease.renewal(now));
   for (const lease of open) {
     if (lease.isDue(now)) {
       const { key, rule } = lease;
@@ -74,5 +72,13 @@ async function report(env: Env, now: number): Promise<void> {
     }
     if (!lease.isOpen) open.delete(lease);
   }
-  if (asks.length > 0) await callLimiter(env, asks);
+  if (asks.length === 0) return;
+  const answers = await callLimiter(env, asks);
+  for (const [index, lease] of low.entries()) fill(lease, answers[index], now);
+}
+
+function fill(lease: Lease, answer: Answer | undefined, sentAt: number): void {
+  if (answer !== undefined) lease.learn(answer, sentAt, Date.now(), 0);
+  // What is not spent of it goes back when it ends.
+  if (lease.isOpen) open.add(lease);
 }

@@ -112,7 +112,7 @@ export class Isolate {
   #admit(grant: Grant): void {
     this.#simulation.tell('admitted');
     this.#lease.spend(grant, this.#clock(), 1);
-    if (this.#lease.shouldRenew(this.#clock())) this.#ask(0);
+    if (this.#lease.isUrgent(this.#clock())) this.#ask(0);
     this.#flushLater();
   }
 
@@ -125,7 +125,8 @@ export class Isolate {
       done = true;
       return first;
     };
-    this.#simulation.call(this.#lease.ask(sentAt, need), (answer) => {
+    const ask = need === 0 ? this.#lease.renewal(sentAt) : this.#lease.ask(sentAt, need);
+    this.#simulation.call(ask, (answer) => {
       if (!settle()) return;
       const grant = this.#lease.learn(answer, sentAt, this.#clock(), need);
       if (need === 0) return;
@@ -144,6 +145,7 @@ export class Isolate {
     this.#simulation.after(LIMITS.limiterReportMilliseconds, () => {
       if (life !== this.#life) return;
       this.#flushing = false;
+      if (this.#lease.isLow(this.#clock())) this.#ask(0);
       const settle = this.#lease.isDue(this.#clock()) ? this.#lease.report(this.#clock()) : [];
       if (settle.length > 0) {
         this.#simulation.call({ key: 'key', rule: this.#rule, need: 0, want: 0, settle }, () => undefined);
