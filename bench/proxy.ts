@@ -1,4 +1,7 @@
-/** One GET to one upstream and back: forwarding alone, and the whole gateway, each against a Worker that only fetches. */
+/**
+ * One GET to one upstream and back: forwarding alone, and the whole gateway, each against a Worker that only fetches;
+ * and against one that does what a proxy has to.
+ */
 
 import { join } from 'node:path';
 import { buildBench, ROOT } from './support/build.ts';
@@ -24,6 +27,7 @@ export async function proxy(): Promise<void> {
   };
   const forward = await start('bench-forward', 'bench/proxy-worker.ts');
   const handWritten = await start('bench-fetch', 'bench/hand-written/src/proxy.ts');
+  const proxying = await start('bench-proxy', 'bench/hand-written/src/forwarding-proxy.ts');
   try {
     await call(sides.gateway, 'PUT', '/upstreams/bench', { name: 'bench', targets: [{ url: sides.upstream }] });
     const route = { name: 'bench', path: '/stock', upstream: 'bench', auth: 'public' };
@@ -41,7 +45,9 @@ export async function proxy(): Promise<void> {
     const bare = side('hand-written', handWritten.url, handWritten.pid());
     const whole = side('proxy', sides.gateway.url, sides.gateway.worker.pid());
     await compare([side('forward', forward.url, forward.pid()), bare]);
-    await compare([whole, bare]);
+    const byHand = side('hand-written proxy', proxying.url, proxying.pid());
+    await compare([byHand, bare]);
+    await compare([whole, bare, byHand]);
     const guarded = side('with key and limit', sides.gateway.url, sides.gateway.worker.pid());
     const request = {
       ...guarded.request,
@@ -52,6 +58,7 @@ export async function proxy(): Promise<void> {
   } finally {
     await forward.stop();
     await handWritten.stop();
+    await proxying.stop();
     await sides.stop();
   }
 }
