@@ -108,7 +108,7 @@ export interface Round {
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 7);
 const MANY_MILLISECONDS = 2_000;
 const ONE_MILLISECONDS = 1_000;
-/** Until the heap of workerd has grown to what it needs: fresh memory costs a request as much as a gateway does. */
+/** Until the heap of workerd has grown to what it needs: fresh memory costs each request some microseconds. */
 const WARM_MILLISECONDS = 8_000;
 
 /** Processor time of a process so far, in microseconds (Linux counts in ticks of 10 ms). */

@@ -19,6 +19,7 @@ import { tablesOf, type Target } from './tables.ts';
 import { fail, fault, faultOf, ok, problemResponse, type Result } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
+import { andThen } from '../core/maybe-promise.ts';
 import type { Env } from '../env.ts';
 import {
   checkConfiguration,
@@ -28,7 +29,6 @@ import {
   type Configuration,
 } from '../runtime/configuration.ts';
 import { recordTraffic } from '../telemetry/traffic.ts';
-import { andThen } from '../core/maybe-promise.ts';
 
 /** What is known of a request before its target is. */
 export type Incoming = Pick<Exchange, 'request' | 'method' | 'url' | 'path' | 'headers' | 'hops'>;

@@ -8,10 +8,10 @@ import { edited } from './response.ts';
 import { scopeOf, type Around } from './scope.ts';
 import type { RouteTarget } from './tables.ts';
 import { fail, fault, ok, problemResponse, type Fault, type Result } from '../core/errors.ts';
+import { andThen } from '../core/maybe-promise.ts';
 import { isPlainPath } from '../core/route/path.ts';
 import type { RoutePlan, VersionPlan } from '../core/route/plan.ts';
 import { pathStart } from '../core/url.ts';
-import { andThen } from '../core/maybe-promise.ts';
 
 /** @param values of the parameters of the path, as received */
 export function answerRoute(

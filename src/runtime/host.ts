@@ -16,11 +16,11 @@ import type { OpenConnection } from '../connectors/kit/types.ts';
 import type { ActionFacts } from '../core/chain/catalogue.ts';
 import { connectionPath, howToMake, refOf, type ConnectionRef } from '../core/chain/connection.ts';
 import { fail, ok, type Result } from '../core/errors.ts';
+import { andThen } from '../core/maybe-promise.ts';
 import type { Reader } from '../core/seal.ts';
 import type { Env } from '../env.ts';
 import type { ConnectionRow } from '../store/connections.ts';
 import { createLinks } from '../vault/links.ts';
-import { andThen } from '../core/maybe-promise.ts';
 
 let built: { readonly env: Env; readonly host: ActionHost } | undefined;
 

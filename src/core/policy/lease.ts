@@ -84,7 +84,7 @@ export class Lease {
     grant.left += cost;
   }
 
-  /** Whether so much of the store is spent that more should come with the next reports. */
+  /** Whether so much of the store is spent that more should come with the next reports. What ended unspent is not. */
   isLow(now: number): boolean {
     return this.#mayRenew(now) && this.#left(0) * 2 <= this.#stored;
   }
@@ -97,21 +97,10 @@ export class Lease {
     return left * 2 <= this.#stored && left <= rate * 2 * LIMITS.limiterReportMilliseconds;
   }
 
-  #mayRenew(now: number): boolean {
-    return now >= this.#renewingUntil && this.#stored >= 2 && this.#taken > 0;
-  }
-
   /** What to ask to fill the store; nobody else asks meanwhile. */
   renewal(now: number): Ask {
     this.#renewingUntil = now + LIMITS.limiterAnswerMilliseconds;
     return this.ask(now, 0);
-  }
-
-  /** Tokens in grants that end later. */
-  #left(than: number): number {
-    let left = 0;
-    for (const grant of this.#open) if (grant.expiresAt > than) left += grant.left;
-    return left;
   }
 
   /**
@@ -215,6 +204,17 @@ export class Lease {
     this.#since = now;
     this.#taken = 0;
     return Math.min(most, first ? FIRST_STORE : Math.ceil((rate * life) / 2) + 1);
+  }
+
+  #mayRenew(now: number): boolean {
+    return now >= this.#renewingUntil && this.#stored >= 2 && this.#taken > 0;
+  }
+
+  /** Tokens in grants that end after an instant. */
+  #left(instant: number): number {
+    let left = 0;
+    for (const grant of this.#open) if (grant.expiresAt > instant) left += grant.left;
+    return left;
   }
 
   #retire(grant: Grant): void {

@@ -4,12 +4,12 @@ import { bearerOf, lackingScope, type Check } from './attempt.ts';
 import { confirmed } from './keys.ts';
 import { keyById, signingSecretsOf } from './signing-keys.ts';
 import { fail, ok, type Result } from '../../core/errors.ts';
+import type { MaybePromise } from '../../core/maybe-promise.ts';
 import { hostOf } from '../../runtime/host.ts';
 import { looksLikeKey } from '../../vault/api-key.ts';
 import { knownToken, verifyToken, type TokenPort, type VerifiedToken } from '../../vault/token.ts';
 import type { RuleOf } from './attempt.ts';
 import type { Exchange, Identity } from '../exchange.ts';
-import type { MaybePromise } from '../../core/maybe-promise.ts';
 
 export const byToken: Check<'jwt'> = (rule, { exchange, authorization }) => {
   const token = bearerOf(authorization) ?? '';
